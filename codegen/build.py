@@ -1,0 +1,367 @@
+"""Syntax tree to graph: names are resolved, types checked, functions inlined, loops unrolled.
+
+Every mistake that the syntax allows is found here, and is a DSLError at its place.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NoReturn, cast
+
+from codegen.graph import OVER_SPAN, Node, Over, Reduction, Source, apply, constant, mean, rebuild, shifted, source, topological, with_args
+from codegen.instructions import Span
+from codegen.operators import FUNCTIONS, OPERATORS, Operator
+from grammar import DSLError, Position, catalog, nearest, parse
+from grammar.limits import MAX_NODES, MAX_UNROLLED
+from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Repeat, Unary
+
+CONSTANTS: Final = {"pi": math.pi, "e": math.e, "inf": math.inf}
+STATISTICS: Final = ("mean", "var", "std", "rms")
+MAX_SHIFT: Final = 1024  # places; farther than any layer is wide in the lab
+_INFIX: Final = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "div",
+    "<": "lt",
+    "<=": "le",
+    ">": "gt",
+    ">=": "ge",
+    "==": "eq",
+    "!=": "ne",
+    "and": "and",
+    "or": "or",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LearnableParameter:
+    """A parameter of a function: its name, whether there is one value per channel, and the initial value."""
+
+    name: str
+    per_channel: bool
+    initial: float
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What a program computes: a node that reads the input `x` and the parameters."""
+
+    program: Program
+    result: Node
+    parameters: tuple[LearnableParameter, ...]
+
+
+def build(program: Program) -> Function:
+    """The graph of a program, as written (unsimplified). Raises DSLError at the place of the first mistake of meaning."""
+    builder = _Builder(program.text, {"x": source("x", Span.ELEMENT)})
+    result = builder.program(program)
+    if sum(1 for _ in topological([result])) > MAX_NODES:
+        builder.fail(
+            program.result.position, f"the program has more than {MAX_NODES:,} operations (MAX_NODES)", "shorten it, or repeat less often"
+        )
+    return Function(program, result, tuple(builder.parameters.values()))
+
+
+def build_expression(text: str, scope: Mapping[str, Node]) -> Node:
+    """The graph of one expression whose free names are nodes; for the rules that codegen keeps as text. It may call operators
+    that are not public."""
+    builder = _Builder(text, dict(scope), functions=OPERATORS)
+    return builder.expression(parse(text).result)
+
+
+def power(base: Node, exponent: Node) -> Node:
+    """base^exponent: by repeated squaring where the exponent is a whole constant up to 64, by a root where it is 1/2 or -1/2."""
+    if exponent.operator == "constant":
+        value = cast(float, exponent.attribute)
+        if value == 0:
+            return constant(1.0)
+        if value == 1:
+            return base
+        if value == -1:
+            return apply(OPERATORS["div"], constant(1.0), base)
+        if value == 2:
+            return apply(OPERATORS["square"], base)
+        if value in (0.5, -0.5):
+            return apply(OPERATORS["sqrt" if value > 0 else "rsqrt"], base)
+        if value.is_integer() and abs(value) <= 64:
+            return apply(OPERATORS["ipow"], base, attribute=int(value))
+    return apply(OPERATORS["pow"], base, exponent)
+
+
+@functools.cache
+def _catalog_function(name: str) -> Function:
+    return build(catalog.entry(name).program)
+
+
+@dataclass(slots=True)
+class _Builder:
+    text: str
+    scope: dict[str, Node]
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    parameters: dict[str, LearnableParameter] = field(default_factory=dict)
+    positions: dict[str, tuple[str, Position]] = field(default_factory=dict)  # name -> (what it is, where)
+    used: set[str] = field(default_factory=set)
+    visits: int = 0
+    functions: Mapping[str, Operator] = field(default_factory=lambda: FUNCTIONS)
+
+    def fail(self, position: Position, reason: str, hint: str = "") -> NoReturn:
+        raise DSLError(reason, self.text, position, hint)
+
+    # Statements
+
+    def program(self, program: Program) -> Node:
+        for statement in program.statements:
+            if isinstance(statement, Parameter):
+                self.parameter(statement)
+            elif isinstance(statement, Definition):
+                self.definition(statement)
+            elif isinstance(statement, Binding):
+                self.declare(statement.name, "binding", statement.position)
+                self.scope[statement.name] = self.expression(statement.value)
+            else:
+                self.repeat(statement)
+        result = self.real(program.result)
+        for name, (kind, position) in self.positions.items():
+            if name not in self.used:
+                self.fail(position, f"the {kind} '{name}' is never used", "remove it, or use it in the result")
+        return result
+
+    def declare(self, name: str, kind: str, position: Position) -> None:
+        if name == "x" or name in CONSTANTS:
+            self.fail(position, f"'{name}' is already the {'input' if name == 'x' else 'constant'}", "choose another name")
+        if name in FUNCTIONS or name in STATISTICS or name == "shift" or name in catalog.names():
+            self.fail(position, f"'{name}' is already a function of the language", "choose another name")
+        if name in self.positions:
+            where = self.positions[name][1]
+            self.fail(position, f"'{name}' is already bound in line {where.line}", "choose another name; only a repeat changes a binding")
+        self.positions[name] = (kind, position)
+
+    def parameter(self, statement: Parameter) -> None:
+        self.declare(statement.name, "parameter", statement.position)
+        inner = _Builder(self.text, {}, visits=self.visits)
+        node = inner.real(statement.initial)
+        # Everything that is constant folds to one number; the definition (NumPy) evaluates it.
+        from codegen.simplify import simplify  # noqa: PLC0415 - simplification is built upon this module
+
+        value = simplify([node])[0]
+        if value.operator != "constant" or not math.isfinite(cast(float, value.attribute)):
+            self.fail(
+                statement.initial.position,
+                f"the initial value of '{statement.name}' is not a finite number",
+                "write a constant such as 0.25 or 1/3",
+            )
+        self.parameters[statement.name] = LearnableParameter(statement.name, statement.per_channel, cast(float, value.attribute))
+        self.scope[statement.name] = source(statement.name, Span.CHANNEL if statement.per_channel else Span.SCALAR)
+
+    def definition(self, statement: Definition) -> None:
+        self.declare(statement.name, "function", statement.position)
+        for name in statement.parameters:
+            if name in self.positions or name in CONSTANTS or name == "x":
+                self.fail(statement.position, f"the argument '{name}' of '{statement.name}' hides another name", "choose another name")
+        self.definitions[statement.name] = statement
+
+    def repeat(self, statement: Repeat) -> None:
+        outer = set(self.scope)
+        for k in range(statement.count):
+            for step in statement.body:
+                if isinstance(step, Repeat):
+                    self.repeat(step)
+                    continue
+                if step.name in self.parameters or step.name == "x" or step.name in CONSTANTS or step.name in self.definitions:
+                    self.fail(
+                        step.position,
+                        f"a repeat cannot change '{step.name}'",
+                        "it changes bindings made before it: u = 0.5 above, u = ... inside",
+                    )
+                if k == 0 and step.name not in self.scope:
+                    self.declare(step.name, "binding", step.position)
+                self.scope[step.name] = self.expression(step.value)
+        for name in set(self.scope) - outer:
+            del self.scope[name]
+
+    # Expressions
+
+    def real(self, node: Expression) -> Node:
+        result = self.expression(node)
+        if result.boolean:
+            self.fail(node.position, "a number is needed here, not a condition", "write where(condition, 1, 0)")
+        return result
+
+    def condition(self, node: Expression) -> Node:
+        result = self.expression(node)
+        if not result.boolean:
+            self.fail(node.position, "a condition is needed here, not a number", "compare it with something: a > 0")
+        return result
+
+    def expression(self, node: Expression) -> Node:
+        self.visits += 1
+        if self.visits > MAX_UNROLLED:
+            self.fail(
+                node.position,
+                f"the program unrolls to more than {MAX_UNROLLED:,} operations (MAX_UNROLLED)",
+                "repeat less often, or nest fewer functions",
+            )
+        if isinstance(node, Number):
+            return constant(node.value)
+        if isinstance(node, Name):
+            return self.name(node)
+        if isinstance(node, Unary):
+            if node.operator == "not":
+                return apply(OPERATORS["not"], self.condition(node.operand))
+            return apply(OPERATORS["neg"], self.real(node.operand))
+        if isinstance(node, Chain):
+            return self.chain(node)
+        return self.call(node)
+
+    def name(self, node: Name) -> Node:
+        if node.name in self.scope:
+            self.used.add(node.name)
+            return self.scope[node.name]
+        if node.name in CONSTANTS:
+            return constant(CONSTANTS[node.name])
+        if node.name in FUNCTIONS or node.name in self.definitions or node.name in catalog.names() or node.name in STATISTICS:
+            self.fail(node.position, f"'{node.name}' is a function", f"call it: {node.name}(x)")
+        if node.name in self.positions:
+            self.fail(node.position, f"'{node.name}' lives only inside its repeat", "bind it before the repeat to use it afterwards")
+        close = nearest(node.name, [*self.scope, *CONSTANTS])
+        self.fail(
+            node.position,
+            f"unknown name '{node.name}'",
+            f"did you mean '{close}'?" if close else "bind it first: name = ...; the input is x",
+        )
+
+    def chain(self, node: Chain) -> Node:
+        operand = self.condition if node.operators[0] in ("and", "or") else self.real
+        result = operand(node.operands[0])
+        for sign, right in zip(node.operators, node.operands[1:], strict=True):
+            self.visits += 1
+            argument = operand(right)
+            result = power(result, argument) if sign == "^" else apply(OPERATORS[_INFIX[sign]], result, argument)
+        return result
+
+    def call(self, node: Call) -> Node:
+        name = node.function
+        if name in STATISTICS:
+            return self.statistic(node)
+        if node.options:
+            self.fail(
+                node.position,
+                f"{name} has no option '{node.options[0][0]}'",
+                f"only {', '.join(STATISTICS)} have one: over=tensor, features or batch",
+            )
+        if name == "shift":
+            return self.shift(node)
+        if name in self.definitions:
+            return self.local_function(node, self.definitions[name])
+        operator = self.functions.get(name)
+        if operator is not None:
+            self.check_count(node, operator.arity)
+            kinds = zip(node.arguments, operator.boolean_arguments, strict=True)
+            return apply(operator, *[self.condition(a) if boolean else self.real(a) for a, boolean in kinds])
+        if name in catalog.names():
+            self.check_count(node, 1)
+            return self.catalog_function(name, self.real(node.arguments[0]))
+        if name in self.scope or name in CONSTANTS:
+            self.fail(node.position, f"'{name}' is a number, not a function", f"a product needs its sign: {name}*(...)")
+        close = nearest(name, [*FUNCTIONS, *STATISTICS, "shift", *self.definitions, *catalog.names()])
+        self.fail(
+            node.position, f"unknown function '{name}'", f"did you mean '{close}'?" if close else "`gp list` shows the functions there are"
+        )
+
+    def check_count(self, node: Call, expected: int) -> None:
+        if len(node.arguments) != expected:
+            plural = "" if expected == 1 else "s"
+            self.fail(
+                node.position,
+                f"{node.function} takes {expected} argument{plural}, not {len(node.arguments)}",
+                f"write {node.function}({', '.join('abc'[:expected])})",
+            )
+
+    def local_function(self, node: Call, definition: Definition) -> Node:
+        self.used.add(definition.name)
+        self.check_count(node, len(definition.parameters))
+        arguments = [self.expression(a) for a in node.arguments]
+        # A body sees what was defined before it, never itself: there is no recursion.
+        visible = list(self.definitions)[: list(self.definitions).index(definition.name)]
+        inner = _Builder(
+            self.text,
+            {**self.scope, **dict(zip(definition.parameters, arguments, strict=True))},
+            {n: self.definitions[n] for n in visible},
+            self.parameters,
+            self.positions,
+            self.used,
+            self.visits,
+        )
+        result = inner.expression(definition.body)
+        self.visits = inner.visits
+        return result
+
+    def catalog_function(self, name: str, argument: Node) -> Node:
+        """The named program with x replaced; its parameters become this program's, one set however often it is called."""
+        function = _catalog_function(name)
+        renamed: dict[str, str] = {}
+        for parameter in function.parameters:
+            renamed[parameter.name] = f"{name}_{parameter.name}"
+            self.parameters[renamed[parameter.name]] = LearnableParameter(renamed[parameter.name], parameter.per_channel, parameter.initial)
+        nodes = topological([function.result])
+        self.visits += len(nodes)
+        return substitute(function.result, argument, renamed)
+
+    def statistic(self, node: Call) -> Node:
+        self.check_count(node, 1)
+        over = "tensor"
+        for option, value in node.options:
+            if option != "over":
+                self.fail(node.position, f"{node.function} has no option '{option}'", "the option is over=tensor, features or batch")
+            if value not in OVER_SPAN:
+                close = nearest(value, OVER_SPAN)
+                self.fail(
+                    node.position,
+                    f"cannot average over '{value}'",
+                    f"did you mean '{close}'?" if close else "write over=tensor, over=features or over=batch",
+                )
+            over = value
+        return statistic(node.function, self.real(node.arguments[0]), cast(Over, over))
+
+    def shift(self, node: Call) -> Node:
+        self.check_count(node, 2)
+        argument = self.real(node.arguments[0])
+        places = node.arguments[1]
+        sign = 1
+        if isinstance(places, Unary) and places.operator == "-":
+            sign, places = -1, places.operand
+        if not isinstance(places, Number) or not places.value.is_integer() or places.value > MAX_SHIFT:
+            self.fail(
+                node.arguments[1].position,
+                "a shift is by a whole number of channels",
+                f"write shift(x, 1) or shift(x, -1), at most {MAX_SHIFT} (MAX_SHIFT)",
+            )
+        return shifted(argument, sign * int(places.value))
+
+
+def statistic(name: str, argument: Node, over: Over) -> Node:
+    """mean, var = mean((a - mean(a))^2), std = sqrt(var) or rms = sqrt(mean(a^2)); the population ones, dividing by n."""
+    if name == "mean":
+        return mean(argument, over)
+    centred = argument if name == "rms" else apply(OPERATORS["sub"], argument, mean(argument, over))
+    moment = mean(apply(OPERATORS["square"], centred), over)
+    return moment if name == "var" else apply(OPERATORS["root"], moment)
+
+
+def substitute(result: Node, argument: Node, renamed: Mapping[str, str]) -> Node:
+    """`result` with x replaced by another expression and parameters renamed; shifts of x become shifts of the expression."""
+
+    def visit(node: Node, args: tuple[Node, ...]) -> Node:
+        if isinstance(node.attribute, Source):
+            if node.attribute.name == "x":
+                return shifted(argument, node.attribute.shift)
+            return source(renamed[node.attribute.name], node.attribute.span, node.attribute.shift)
+        if isinstance(node.attribute, Reduction):
+            return mean(args[0], node.attribute.over, node.attribute.shift)
+        return with_args(node, args)
+
+    return rebuild([result], visit)[0]

@@ -1,0 +1,135 @@
+"""Symbolic differentiation, on the graph, to any order.
+
+Point by point, the derivative goes forward: each operator's rule (written in the language, in the operator table) times the
+derivative of its argument. Going forward keeps a choice outermost, so a branch that is not taken cannot turn a derivative into
+0*inf = NaN, as it does when a gradient is multiplied backwards through `where`.
+
+Through means and shifts the chain is closed by transposition: what reaches a mean is averaged over the same places, what was
+read k channels away is sent back by -k. The result is again a function of this kind, so derivatives of any order come from the
+same lines.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from codegen.build import build_expression
+from codegen.graph import Node, Reduction, Source, constant, mean, mean_depth, rebuild, shifted, source, topological
+from codegen.instructions import Span
+from codegen.operators import Operator
+from codegen.simplify import make, make_mean, simplify
+
+_ARGUMENTS: Final = "abc"
+
+
+def derivative(node: Node, leaf: Node) -> Node:
+    """d node / d leaf point by point, simplified. `leaf` is an input or a mean; other leaves count as constants."""
+    zero = constant(0.0)
+    slopes: dict[Node, Node] = {}
+    for current in topological([node], through_means=False):
+        if current is leaf:
+            slopes[current] = constant(1.0)
+            continue
+        if isinstance(current.operator, str):
+            slopes[current] = zero
+            continue
+        slopes[current] = zero if current.boolean else _chain(current, [slopes[a] for a in current.args], zero)
+    return slopes[node]
+
+
+def _chain(node: Node, slopes: list[Node], zero: Node) -> Node:
+    if all(slope is zero for slope in slopes):
+        return zero
+    if node.name == "div" and slopes[1] is not zero:
+        return _quotient(node, slopes, zero)
+    total = zero
+    for k, slope in enumerate(slopes):
+        if slope is not zero:
+            partial = _partial(node, k)
+            if partial is not zero:
+                total = make("add", total, make("mul", partial, slope))
+    return total
+
+
+def _quotient(node: Node, slopes: list[Node], zero: Node) -> Node:
+    """(a/b)' = (a' b - a b')/b/b. As one numerator: a'/b - a b'/b^2 would cancel, as it does for x/(1 + |x|) at large x; b is
+    divided out twice because b^2 overflows where b does not."""
+    a, b = node.args
+    if slopes[0] is zero:
+        return make("neg", make("mul", make("div", node, b), slopes[1]))
+    numerator = make("sub", make("mul", slopes[0], b), make("mul", a, slopes[1]))
+    return make("div", make("div", numerator, b), b)
+
+
+@functools.cache
+def _templates(operator: Operator) -> tuple[Node, ...]:
+    scope = {
+        name: source(f"?{name}", Span.ELEMENT, boolean=b)
+        for name, b in zip(_ARGUMENTS, (*operator.boolean_arguments, False, False, False), strict=False)
+    }
+    scope |= {"y": source("?y", Span.ELEMENT), "n": source("?n", Span.SCALAR)}
+    return tuple(build_expression(rule, scope) for rule in operator.derivative)
+
+
+def _partial(node: Node, k: int) -> Node:
+    """The rule of the node's operator for argument k, with the node's arguments filled in."""
+    operator = cast(Operator, node.operator)
+    values = {f"?{name}": arg for name, arg in zip(_ARGUMENTS, node.args, strict=False)}
+    values["?y"] = node
+    if isinstance(node.attribute, int):
+        values["?n"] = constant(float(node.attribute))
+
+    def visit(current: Node, args: tuple[Node, ...]) -> Node:
+        if isinstance(current.attribute, Source):
+            return values[current.attribute.name]
+        if isinstance(current.operator, str):
+            return current
+        return make(current.operator, *args, attribute=cast("int | None", current.attribute))
+
+    return rebuild([_templates(operator)[k]], visit)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One output of a function: the value of `node`, summed over whatever `span` leaves out (`ELEMENT`: not summed)."""
+
+    node: Node
+    span: Span
+
+
+def pullback(results: Sequence[Result], cotangents: Sequence[Node], inputs: Sequence[Node]) -> list[Result]:
+    """The vector-Jacobian product of a function: for each input, the gradient of sum_i <cotangent_i, result_i>.
+
+    `cotangents` are input nodes with the spans of the results; `inputs` are unshifted input nodes.
+    """
+    reached: dict[Node, Node] = {}
+
+    def send_back(node: Node, seed: Node) -> None:
+        for leaf in topological([node], through_means=False):
+            if leaf.operator not in ("input", "mean"):
+                continue
+            slope = derivative(node, leaf)
+            if slope.operator == "constant" and slope.attribute == 0.0:
+                continue
+            places = cast("Source | Reduction", leaf.attribute).shift
+            contribution = simplify([shifted(make("mul", seed, slope), -places)])[0]
+            origin = _unshifted(leaf)
+            reached[origin] = make("add", reached[origin], contribution) if origin in reached else contribution
+
+    for result, cotangent in zip(results, cotangents, strict=True):
+        send_back(result.node, cotangent)
+    # A mean is done when everything that uses it is: the most deeply nested ones come last.
+    depths = mean_depth(r.node for r in results)
+    for node in (_unshifted(n) for n in sorted(depths, key=depths.__getitem__, reverse=True)):
+        if node in reached:
+            send_back(node.args[0], make_mean(reached.pop(node), Reduction(cast(Reduction, node.attribute).over)))
+    return [Result(reached.get(i, constant(0.0)), i.span) for i in inputs]
+
+
+def _unshifted(leaf: Node) -> Node:
+    if isinstance(leaf.attribute, Source):
+        return source(leaf.attribute.name, leaf.attribute.span)
+    return mean(leaf.args[0], cast(Reduction, leaf.attribute).over)

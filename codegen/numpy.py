@@ -1,0 +1,95 @@
+"""The reference: a function evaluated in float64 by NumPy, which is the definition that every backend is compared with."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from codegen import operators
+from codegen.graph import Node, Reduction, Source, topological
+from codegen.operators import Operator
+
+Array = NDArray[np.float64]
+_AXES = {"tensor": (0, 1), "features": (1,), "batch": (0,)}
+
+
+def evaluate(roots: Sequence[Node], inputs: Mapping[str, Array | float], slots: Sequence[float] = ()) -> list[Array]:
+    """The roots' values. Inputs by name: tensors as rows x channels, one number per channel as (1, channels), or numbers.
+
+    Returns arrays that broadcast to rows x channels; floating-point warnings are silenced, for NaN and infinity are values here.
+    """
+    values: dict[Node, Any] = {}
+    with np.errstate(all="ignore"):
+        for node in topological(roots):
+            if isinstance(node.attribute, Source):
+                values[node] = np.roll(np.atleast_1d(np.asarray(inputs[node.attribute.name], dtype=np.float64)), node.attribute.shift, -1)
+            elif isinstance(node.attribute, Reduction):
+                shape = np.broadcast_shapes(*(np.shape(v) for v in inputs.values()), (1, 1))
+                full = np.broadcast_to(values[node.args[0]], shape)
+                values[node] = np.roll(full.mean(axis=_AXES[node.attribute.over], keepdims=True), node.attribute.shift, -1)
+            elif node.operator == "constant":
+                values[node] = bool(node.attribute) if node.boolean else np.float64(cast(float, node.attribute))
+            elif node.operator == "slot":
+                values[node] = np.float64(slots[cast(int, node.attribute)])
+            else:
+                extra = () if node.attribute is None else (node.attribute,)
+                values[node] = cast(Operator, node.operator).reference(*(values[a] for a in node.args), *extra)
+    return [np.asarray(values[root], dtype=np.float64) for root in roots]
+
+
+def print_numpy(root: Node) -> str:
+    """The reference as Python source: `activation(x, **parameters)` on an array of rows x channels."""
+    order = topological([root])
+    lines: list[str] = []
+    names: dict[Node, str] = {}
+    helpers: dict[str, str] = {}
+    parameters = dict.fromkeys(n.attribute.name for n in order if isinstance(n.attribute, Source) and n.attribute.name != "x")
+    for k, node in enumerate(order):
+        args = [names[a] for a in node.args]
+        if isinstance(node.attribute, Source):
+            name = node.attribute.name
+            text = f"np.roll({name}, {node.attribute.shift}, -1)" if node.attribute.shift else name
+        elif isinstance(node.attribute, Reduction):
+            text = f"np.mean(np.broadcast_to({args[0]}, x.shape), axis={_AXES[node.attribute.over]}, keepdims=True)"
+            text = f"np.roll({text}, {node.attribute.shift}, -1)" if node.attribute.shift else text
+        elif isinstance(node.operator, str):
+            text = f"np.float64({node.attribute!r})"
+        else:
+            extra = [] if node.attribute is None else [str(node.attribute)]
+            text = f"{_spell(node.operator, helpers)}({', '.join(args + extra)})"
+        if node.args or node.operator == "input":
+            names[node] = f"v{k}"
+            lines.append(f"    v{k} = {text}")
+        else:
+            names[node] = text
+    signature = ", ".join(["x", *parameters])
+    imports = "import numpy as np\nfrom scipy import special\n"
+    return (
+        "\n\n".join([imports, *helpers.values(), "\n".join([f"def activation({signature}):", *lines, f"    return {names[root]}"])]) + "\n"
+    )
+
+
+def _spell(operator: Operator, helpers: dict[str, str]) -> str:
+    reference = operator.reference
+    name = reference.__name__
+    if isinstance(reference, np.ufunc) or getattr(np, name, None) is reference:
+        return f"special.{name}" if getattr(special, name, None) is reference else f"np.{name}"
+    _include(name, helpers)
+    return name
+
+
+def _include(name: str, helpers: dict[str, str]) -> None:
+    """The source of a definition of `codegen.operators`, and of those that it calls, in the order they need."""
+    source = inspect.getsource(getattr(operators, name))
+    for other in re.findall(r"_[a-z0-9_]+(?=\()", source.split("\n", 1)[1]):
+        if other not in helpers and hasattr(operators, other):
+            _include(other, helpers)
+    if name == "_tanh_gap":
+        source = f"_TANH_GAP = {operators._TANH_GAP!r}\n\n\n{source}"
+    helpers[name] = source.replace(": Array", "").replace(" -> Array", "").replace(", n: int", ", n")

@@ -1,0 +1,105 @@
+"""A function as a sequence of kernels: one per level of means, then one for the results.
+
+Everything but a mean is point by point. So a function with statistics runs in stages: the first averages what needs no
+statistic, each next one reads the means of those before, and the last computes the results. A function without statistics is
+one stage. A stage's body is printed for a backend from the same instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from codegen.asymptotics import guard_products
+from codegen.derivative import Result
+from codegen.graph import OVER_SPAN, Node, Reduction, Source, mean, mean_depth
+from codegen.instructions import Block, Span, Value
+from codegen.kernel import COMPUTE, Input, Kernel, Output, Storage
+from codegen.operators import Operator
+from codegen.structure import Tape, tape
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One kernel of a plan, and the expressions of constants that it reads as scalars `constant0`, `constant1`, ..."""
+
+    kernel: Kernel
+    tape: Tape
+    tape_roots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stages in order. A stage's outputs named `mean...` are sums, still to be divided by the number of values."""
+
+    stages: tuple[Stage, ...]
+
+
+def plan(name: str, results: Sequence[Result], storage: Storage) -> Plan:
+    """The kernels that compute `results`, in storage type `storage`; the last one's outputs are the results, in order."""
+    guarded = guard_products([r.node for r in results])
+    depths = mean_depth(guarded)
+    levels = {_plain(node): depth for node, depth in depths.items()}
+    names = {node: f"mean{k}" for k, node in enumerate(levels)}
+    stages = []
+    for level in range(1, max(levels.values(), default=0) + 1):
+        here = [node for node in levels if levels[node] == level]
+        outputs = [(names[node], Result(node.args[0], OVER_SPAN[cast(Reduction, node.attribute).over])) for node in here]
+        stages.append(_stage(f"{name}_level{level}", outputs, names, storage))
+    final = [(f"result{k}", Result(node, r.span)) for k, (node, r) in enumerate(zip(guarded, results, strict=True))]
+    stages.append(_stage(name, final, names, storage))
+    return Plan(tuple(stages))
+
+
+def _plain(node: Node) -> Node:
+    return mean(node.args[0], cast(Reduction, node.attribute).over)
+
+
+def _stage(name: str, outputs: Sequence[tuple[str, Result]], means: dict[Node, str], storage: Storage) -> Stage:
+    block = Block(COMPUTE[storage])
+    inputs: dict[str, Input] = {}
+    values: dict[Node, Value] = {}
+    constants: list[Node] = []
+
+    def read(source: str, span: Span, shift: int) -> Value:
+        label = f"{source}_{'m' * (shift < 0)}{abs(shift)}" if shift else source
+        inputs.setdefault(label, Input(label, span, source, shift))
+        return block.input(label, span)
+
+    roots = [result.node for _, result in outputs]
+    for node in _needed(roots):
+        if isinstance(node.attribute, Source):
+            values[node] = read(node.attribute.name, node.attribute.span, node.attribute.shift)
+        elif isinstance(node.attribute, Reduction):
+            values[node] = read(means[_plain(node)], node.span, node.attribute.shift)
+        elif node.operator == "constant":
+            value = cast(float, node.attribute)
+            zero = block.constant(0.0)
+            values[node] = block.emit("eq", zero, 0.0 if value else 1.0) if node.boolean else block.constant(value)
+        elif node.constant and not node.boolean:
+            values[node] = read(f"constant{len(constants)}", Span.SCALAR, 0)
+            constants.append(node)
+        else:
+            extra = () if node.attribute is None else (node.attribute,)
+            values[node] = cast(Operator, node.operator).kernel(block, *(values[a] for a in node.args), *extra)
+    kernel_outputs = tuple(Output(label, result.span, values[result.node].index) for label, result in outputs)
+    lines, tape_roots = tape(constants)
+    return Stage(Kernel(name, storage, block, tuple(inputs.values()), kernel_outputs), lines, tape_roots)
+
+
+def _needed(roots: Sequence[Node]) -> list[Node]:
+    """What a kernel evaluates, in order: means are leaves, and so is an expression of constants (the host evaluates it)."""
+    seen: set[Node] = set()
+    order: list[Node] = []
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            if node.operator != "mean" and (node.boolean or not node.constant):
+                stack.extend((a, False) for a in reversed(node.args) if a not in seen)
+    return order

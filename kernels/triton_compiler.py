@@ -1,0 +1,133 @@
+"""From the text of a Triton kernel to a function, and to machine code for a GPU that need not be there.
+
+`triton.jit` reads a function's source from its file, so every source becomes a file named by its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import platformdirs
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from codegen.instructions import Span
+from codegen.kernel import COMPUTE, Kernel, Storage
+from codegen.triton import function_name, parameters, print_kernel
+
+TARGETS: Final[dict[str, GPUTarget]] = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+# Separate rounding of a*b + c is what range reductions and error-free transformations rest on, and integers wrap around.
+_OPTIONS: Final[dict[str, bool]] = {"enable_fp_fusion": False, "sanitize_overflow": False}
+NUM_WARPS: Final = 4
+MAX_BLOCK_CHANNELS: Final = 256
+_POINTERS: Final[dict[Storage, str]] = {"f32": "*fp32", "f64": "*fp64", "bf16": "*bf16", "f16": "*fp16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What one program covers: `rows` x `channels` elements (a flat kernel: 1 x BLOCK), with `num_warps` warps."""
+
+    rows: int
+    channels: int
+    num_warps: int
+
+    def constants(self, kernel: Kernel) -> dict[str, int]:
+        """The compile-time arguments of the kernel's function."""
+        return {"BLOCK": self.channels} if kernel.flat else {"BLOCK_ROWS": self.rows, "BLOCK_CHANNELS": self.channels}
+
+
+def choose_tile(kernel: Kernel, warp_size: int, channels: int = MAX_BLOCK_CHANNELS, num_warps: int = NUM_WARPS, block: int = 0) -> Tile:
+    """The tile of `block` elements for a tensor with that many channels.
+
+    The default block gives a thread 32 bytes of the compute type, that is 8 registers for each live value: 8 elements of float32
+    (two 128-bit accesses), of bfloat16 or float16 (one), or 4 of float64 (two). A tile of rows and channels is at most 256
+    channels wide, enough for a warp to read 512 adjacent bytes and for all warps to share a channel's or a row's input.
+    """
+    block = block or num_warps * warp_size * (4 if kernel.storage == "f64" else 8)
+    if kernel.flat:
+        return Tile(1, block, num_warps)
+    width = min(triton.next_power_of_2(max(channels, 1)), MAX_BLOCK_CHANNELS, block)
+    return Tile(block // width, width, num_warps)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A kernel's machine code. `asm` has the stages by name: ttir, ttgir, llir, then ptx and cubin, or amdgcn and hsaco."""
+
+    asm: Mapping[str, str | bytes]
+    metadata: Any
+    target: GPUTarget
+    tile: Tile
+
+
+def compile_options(target: GPUTarget) -> dict[str, bool]:
+    """Triton's options for every kernel.
+
+    By default floor of float32 flushes subnormals on NVIDIA (`cvt.rmi.ftz`), so that floor(-1e-40) is 0 instead of -1.
+    """
+    return _OPTIONS | ({"enable_reflect_ftz": False} if target.backend == "cuda" else {})
+
+
+def load(source: str) -> ModuleType:
+    """The module with that source text, from a file named by its content. It is written again if it is not what it should be."""
+    folder = Path(os.environ.get("GP_CACHE_DIR") or platformdirs.user_cache_dir("actgp")) / "triton"
+    name = "kernel_" + hashlib.sha256(source.encode()).hexdigest()[:32]
+    path = folder / f"{name}.py"
+    if not path.is_file() or path.read_bytes() != source.encode():
+        folder.mkdir(parents=True, exist_ok=True)
+        # A rename is atomic: another process sees the whole file or none.
+        with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".tmp", delete=False) as file:
+            file.write(source.encode())
+        os.replace(file.name, path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_function(kernel: Kernel, source: str) -> Any:
+    """The kernel's `triton.JITFunction`, from its source text."""
+    return getattr(load(source), function_name(kernel))
+
+
+def compile_offline(kernel: Kernel, target: str, num_warps: int = NUM_WARPS, block: int = 0) -> Compiled:
+    """Compile for "sm_80", "sm_90", "sm_100" or "gfx942"; no GPU is needed. `block` elements a program (0: see `choose_tile`).
+
+    The code is what the launcher gets for aligned tensors whose sizes are multiples of 16. KeyError for another target.
+    """
+    gpu = TARGETS[target]
+    tile = choose_tile(kernel, gpu.warp_size, num_warps=num_warps, block=block)
+    pointers, sizes, constants = parameters(kernel)
+    types = dict.fromkeys(sizes, "i32") | dict.fromkeys(constants, "constexpr")
+    signature = {name: _pointer_type(kernel, name) for name in pointers} | types
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(signature) if name in {*pointers, *sizes} - {"tiles"}}
+    function = load_function(kernel, print_kernel(kernel))
+    source = ASTSource(function, signature, constexprs=tile.constants(kernel), attrs=aligned)
+    compiled = triton.compile(source, target=gpu, options={"num_warps": num_warps, **compile_options(gpu)})
+    return Compiled(compiled.asm, compiled.metadata, gpu, tile)
+
+
+def _pointer_type(kernel: Kernel, name: str) -> str:
+    spans = [i.span for i in kernel.inputs if i.span is not Span.SCALAR]
+    if name.startswith("in"):
+        element = spans[int(name.removeprefix("in"))] is Span.ELEMENT
+        return _POINTERS[kernel.storage if element else "f64" if COMPUTE[kernel.storage] == "f64" else "f32"]
+    if name.startswith("out"):
+        return _POINTERS[kernel.storage if kernel.outputs[int(name.removeprefix("out"))].span is Span.ELEMENT else "f64"]
+    return _POINTERS["f64" if COMPUTE[kernel.storage] == "f64" else "f32"]

@@ -1,0 +1,114 @@
+"""Triton's interpreter, made to round as a GPU does. Used only where a kernel runs on CPU tensors.
+
+The interpreter (Triton 3.7) carries a kernel out in NumPy, one program after another. What it gets wrong for us, and what
+`gpu_rounding` puts right while a kernel runs:
+
+- `tl.fma` multiplies and adds with two roundings; our range reductions and error-free transformations need one.
+- float32 to bfloat16 truncates; the GPU rounds to nearest, ties to even.
+- `tl.sum` is itself a `@triton.jit` function, which exists for the interpreter only if TRITON_INTERPRET was set when Triton was
+  imported. We do without, so that a process can both interpret and compile, and give `tl.reduce` the sum directly.
+- libdevice does not exist: its float64 functions are torch's (or NumPy's).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import triton.language as tl
+from triton.runtime import interpreter
+
+from kernels.triton_compiler import load
+
+_Array = npt.NDArray[Any]
+
+
+def interpreted(source: str, name: str) -> Any:
+    """The function `name` of a generated module, to be launched as `function[grid](...)` within `gpu_rounding()`."""
+    module = load(source)
+    if hasattr(module, "libdevice"):
+        vars(module)["libdevice"] = _Libdevice()
+    return interpreter.InterpretedFunction(getattr(module, name).fn)
+
+
+@contextmanager
+def gpu_rounding() -> Iterator[None]:
+    """Replace what the module's text lists, and put it back. Not for several threads at a time, nor is the interpreter."""
+    builder = interpreter.interpreter_builder
+    plain_cast, plain_sum = builder.cast_impl, tl.sum
+
+    def cast(source: Any, type: Any) -> Any:
+        if source.dtype.scalar == tl.float32 and type.scalar == tl.bfloat16:
+            return interpreter.TensorHandle(_to_bfloat16(source.data), tl.bfloat16)
+        return plain_cast(source, type)
+
+    def fma(x: Any, y: Any, z: Any) -> Any:
+        fused = _fma32 if z.dtype.scalar == tl.float32 else _fma64
+        return interpreter.TensorHandle(fused(x.data, y.data, z.data), z.dtype.scalar)
+
+    def total(value: Any, axis: int | None = None, keep_dims: bool = False) -> Any:
+        return tl.reduce(value, axis, tl.standard._sum_combine, keep_dims=keep_dims)
+
+    # Attributes of the one builder object hide its class's methods, and are easily taken away.
+    builder.cast_impl, builder.create_fma, tl.sum = cast, fma, total
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        del builder.cast_impl, builder.create_fma
+        tl.sum = plain_sum
+
+
+def _fma32(x: _Array, y: _Array, z: _Array) -> _Array:
+    """x*y + z in float32, rounded once.
+
+    The product of two float32 is exact in float64. The sum is rounded to odd there (a sum that is not exact gets an odd last bit),
+    after which rounding to float32 is as good as rounding the exact sum: Boldo and Melquiond, "Emulation of a FMA and
+    correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57 (2008).
+    """
+    product, addend = np.broadcast_arrays(x.astype(np.float64) * y.astype(np.float64), z.astype(np.float64))
+    total = product + addend
+    rest = total - product
+    error = (product - (total - rest)) + (addend - rest)
+    bits = total.view(np.int64)
+    inexact = np.isfinite(total) & (error != 0) & (bits & 1 == 0)
+    # One step away from zero where the error has the sum's sign, else towards it.
+    step = np.where(np.signbit(error) == np.signbit(total), 1, -1)
+    odd: _Array = np.where(inexact, bits + step, bits).view(np.float64)
+    return odd.astype(np.float32)
+
+
+def _fma64(x: _Array, y: _Array, z: _Array) -> _Array:
+    """x*y + z in float64, rounded once, by the C library: about 0.3 microseconds an element."""
+    function = ctypes.CDLL(ctypes.util.find_library("m")).fma
+    function.argtypes, function.restype = [ctypes.c_double] * 3, ctypes.c_double
+    result: _Array = np.vectorize(function, otypes=[np.float64])(x, y, z)
+    return result
+
+
+def _to_bfloat16(data: _Array) -> _Array:
+    """The bits of the nearest bfloat16 numbers, uint16."""
+    rounded = torch.from_numpy(np.array(data, np.float32)).to(torch.bfloat16)
+    bits: _Array = rounded.view(torch.int16).numpy().view(np.uint16)
+    return bits
+
+
+class _Libdevice:
+    """The functions of libdevice for float64 values, by name."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(torch, name, None)
+
+        def call(*operands: Any) -> Any:
+            arrays = [np.array(operand.handle.data, np.float64) for operand in operands]
+            result = getattr(np, name)(*arrays) if function is None else function(*map(torch.from_numpy, arrays)).numpy()
+            block = max((operand.type for operand in operands), key=lambda type: len(getattr(type, "shape", ())))
+            return tl.tensor(interpreter.TensorHandle(result, tl.float64), block)
+
+        return call
