@@ -45,9 +45,9 @@ _LOG1P: Final = (0.0053654225, -0.0300683, 0.07920883, -0.13754188, 0.19153848, 
 # tanh(x/2)/x in x^2, |x| <= 9: 7.8e-9 of tanh(x)
 _TANH_ABOVE: Final = (0.000100030215, 0.026054928, 0.875)
 _TANH_BELOW: Final = (2.153008e-06, 0.0021120484, 0.19794314, 1.75)
-# T(x)/x in x^2 with 2T/(1 + T^2) = erf(x), |x| <= 3.95: 3.7e-8 of erf(x). 1.7502244/sqrt(pi) is very nearly a float32
-_ERF_ABOVE: Final = (0.0021324595, 0.027664434, 0.25320718, 0.98745835)
-_ERF_BELOW: Final = (0.0001657624, 0.010209271, 0.083584055, 0.47509387, 1.7502244)
+# T(x)/x in x^2 with 2T/(1 + T^2) = erf(x), |x| <= 3.91: 3.2e-8 of erf(x). 1.7600096/sqrt(pi) is very nearly a float32
+_ERF_ABOVE: Final = (-6.0389925e-06, 0.00056489365, 0.017612772, 0.14226626, 0.9929791)
+_ERF_BELOW: Final = (0.0040185926, 0.06297657, 0.27860168, 1.7600096)
 # exp(-a^2)/erfc(a) - sqrt(pi)*a, 0 <= a <= 10.2: 4.6e-8 of erfc(a)
 _ERFC_ABOVE: Final = (0.070613846, 0.4467292, 1.2283995, 1.75)
 _ERFC_BELOW: Final = (0.07975138, 0.50223446, 1.4857665, 2.3555257, 1.75)
@@ -292,8 +292,8 @@ def log1p(b: Block, x: Value) -> Value:
 
 @in_library
 def erf(b: Block, x: Value) -> Value:
-    """`_saturating` up to 3.95, where erf rounds to 1: half the work of going through `gaussian`."""
-    return _saturating(b, x, 3.95, _ERF_ABOVE, _ERF_BELOW)
+    """`_saturating` up to 3.91, where erf rounds to 1: half the work of going through `gaussian`."""
+    return _saturating(b, x, 3.91, _ERF_ABOVE, _ERF_BELOW)
 
 
 @in_library

@@ -7,7 +7,7 @@ Order 1 is therefore the backward pass, order 2 the backward pass of the backwar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
 
 from codegen.build import Function, LearnableParameter, build
@@ -51,20 +51,31 @@ def activation(program: Program) -> Activation:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
-    """A derivative of a function: its inputs (unshifted input nodes, x first) and its results."""
+class Signature:
+    """The inputs of a function of some order, by name and span (x first), and the spans of its results."""
 
-    inputs: tuple[Node, ...]
-    results: tuple[Result, ...]
+    inputs: tuple[tuple[str, Span], ...]
+    results: tuple[Span, ...]
 
 
-def derived(structure: Node, parameters: Sequence[LearnableParameter], order: int) -> Derived:
-    """The derivative of that order; see the module's docstring."""
-    spans = [Span.CHANNEL if p.per_channel else Span.SCALAR for p in parameters]
-    inputs = (_X, *(source(p.name, span) for p, span in zip(parameters, spans, strict=True)))
-    current = Derived(inputs, (Result(structure, Span.ELEMENT),))
+@functools.lru_cache(maxsize=4096)
+def signature(parameters: tuple[LearnableParameter, ...], order: int) -> Signature:
+    """What goes in and comes out at that order; see the module's docstring. Cotangents are named `cotangent1.0`, ...: a name
+    with a point cannot be a parameter's."""
+    inputs: tuple[tuple[str, Span], ...] = (("x", Span.ELEMENT), *((p.name, Span.CHANNEL if p.per_channel else Span.SCALAR) for p in parameters))
+    results: tuple[Span, ...] = (Span.ELEMENT,)
     for k in range(1, order + 1):
-        # A name with a sign cannot clash with a parameter's.
-        cotangents = tuple(source(f"cotangent{k}.{i}", r.span) for i, r in enumerate(current.results))
-        current = Derived((*current.inputs, *cotangents), tuple(pullback(current.results, cotangents, current.inputs)))
-    return current
+        cotangents = tuple((f"cotangent{k}.{i}", span) for i, span in enumerate(results))
+        results = tuple(span for _, span in inputs)
+        inputs = (*inputs, *cotangents)
+    return Signature(inputs, results)
+
+
+def derived(structure: Node, parameters: tuple[LearnableParameter, ...], order: int) -> tuple[Result, ...]:
+    """The results of the derivative of that order, as graphs over the inputs of its signature."""
+    results: tuple[Result, ...] = (Result(structure, Span.ELEMENT),)
+    for k in range(1, order + 1):
+        inner = [source(name, span) for name, span in signature(parameters, k - 1).inputs]
+        cotangents = [source(name, span) for name, span in signature(parameters, k).inputs[len(inner) :]]
+        results = tuple(pullback(results, cotangents, inner))
+    return results

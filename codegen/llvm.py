@@ -19,6 +19,7 @@ def print_kernel(kernel: Kernel, lanes: int, triple: str) -> str:
     """The text of `kernel` for a machine with `lanes` float32 numbers in a vector, a power of two of at most 64.
 
     A float64 kernel has half as many, and a kernel that calls the mathematics library one, for its calls are scalar anyway.
+    The kernel's name is its symbol, so it must not be that of a function of the C library: its code would call itself.
     """
     if any(i.opcode == "call" for i in kernel.block.instructions):
         lanes = 1

@@ -55,10 +55,10 @@ RULES: Final[tuple[tuple[str, str], ...]] = (
     ("where(not p, a, b)", "where(p, b, a)"),
     ("not (not p)", "p"),
     ("where(p, a, 0) + where(p, 0, b)", "where(p, a, b)"),
-    ("where(p, 1, a)*b", "where(p, b, a*b)"),
     ("where(p, 0, a)*b", "where(p, 0, a*b)"),
-    ("where(p, a, 1)*b", "where(p, a*b, b)"),
     ("where(p, a, 0)*b", "where(p, a*b, 0)"),
+    ("where(p, 1, a)*b", "where(p, b, a*b)"),
+    ("where(p, a, 1)*b", "where(p, a*b, b)"),
     ("min(a, a)", "a"),
     ("max(a, a)", "a"),
     # Inverses

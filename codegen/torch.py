@@ -47,8 +47,8 @@ _HELPERS = {
 }  # fmt: skip
 
 
-def print_torch(root: Node) -> str:
-    """Source of `activation(x, ..., channel_dim=-1)`; the parameters follow x in the order of first use.
+def print_torch(root: Node, parameter_names: tuple[str, ...] = ()) -> str:
+    """Source of `activation(x, ..., channel_dim=-1)`; the parameters follow x, in the given order (or that of first use).
 
     It computes in float32 where x has 16 bits, as the kernels do, and returns x's dtype.
     """
@@ -81,7 +81,7 @@ def print_torch(root: Node) -> str:
         lines.insert(0, f"    {name} = {name}.to(x.dtype){shape}")
     body = "\n".join(
         [
-            f"def activation({', '.join(['x', *parameters])}, channel_dim=-1):",
+            f"def activation({', '.join(['x', *(parameter_names or parameters)])}, channel_dim=-1):",
             "    dtype = x.dtype",
             "    x = x.float() if dtype in (torch.float16, torch.bfloat16) else x",
             *lines,

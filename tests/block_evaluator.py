@@ -6,12 +6,12 @@ and sum (Dekker 1971, Knuth). Integers wrap around.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
 
 from codegen.instructions import Block, Instruction, Type, Value
 
@@ -21,7 +21,7 @@ _UNSIGNED: Final = {np.dtype(np.int32): np.uint32, np.dtype(np.int64): np.uint64
 _LIBRARY: Final[dict[str, Callable[..., Array]]] = {
     **{name: getattr(np, name) for name in ("exp", "expm1", "log", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")},
     **{name: getattr(np, "arc" + name[1:]) for name in ("asin", "acos", "atan", "asinh", "acosh", "atanh")},
-    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "pow": np.power,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]), "erfc": np.vectorize(math.erfc, otypes=[np.float64]), "pow": np.power,
 }  # fmt: skip
 _TO_FLOAT: Final = {np.dtype(np.int32): np.float32, np.dtype(np.int64): np.float64}
 _BITS: Final = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
