@@ -25,7 +25,8 @@ class Input:
 
     `ELEMENT`: a tensor of rows x channels in the storage type, read `shift` places away along the channel axis, circularly: at
     channel c it gives the value of channel (c - shift) mod channels, as torch.roll(x, shift, -1) does.
-    `ROW`, `CHANNEL`: one number per row, per channel, in the compute type. `SCALAR`: one number, in the compute type.
+    `ROW`, `CHANNEL`: one number per row, per channel, in the compute type; what is shifted along the channels is handed over
+    shifted. `SCALAR`: one number, in the compute type.
     Inputs with the same `source` and different shifts are views of one tensor.
     """
 

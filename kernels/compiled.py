@@ -60,12 +60,17 @@ class CompiledFunction:
         for stage in self.stages:
             for k, value in enumerate(evaluate_constants(stage.tape, stage.tape_roots, tuple(slots))):
                 known[f"constant{k}"] = value
-            results = stage.launch([known[i.source] for i in stage.inputs], rows, channels)
+            results = stage.launch([_read(known[i.source], i) for i in stage.inputs], rows, channels)
             for output, value in zip(stage.outputs, results, strict=True):
                 if output.name.startswith("mean"):
                     count = {Span.SCALAR: rows * channels, Span.ROW: channels, Span.CHANNEL: rows}[output.span]
                     known[output.name] = (value / count).to(self.compute)
         return results
+
+
+def _read(value: torch.Tensor | float, item: Input) -> torch.Tensor | float:
+    """What is handed to the kernel: numbers per channel already shifted (they are few), tensors as they are."""
+    return torch.roll(value, item.shift) if item.span is Span.CHANNEL and item.shift and isinstance(value, torch.Tensor) else value
 
 
 @functools.lru_cache(maxsize=65_536)
