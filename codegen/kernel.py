@@ -65,3 +65,14 @@ class Kernel:
         """Whether rows and channels do not matter, so that a tensor can be run through as one long row."""
         spans = {i.span for i in self.inputs} | {o.span for o in self.outputs}
         return not spans & {Span.ROW, Span.CHANNEL} and not any(i.shift for i in self.inputs)
+
+    def live(self) -> list[int]:
+        """The instructions that some output needs, in order."""
+        needed: set[int] = set()
+        pending = [output.index for output in self.outputs]
+        while pending:
+            index = pending.pop()
+            if index not in needed:
+                needed.add(index)
+                pending.extend(self.block.instructions[index].args)
+        return sorted(needed)

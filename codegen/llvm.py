@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Kernel
-from codegen.llvm_arguments import HEADER_SLOTS, Array, arrays, live_instructions, sum_stride
+from codegen.llvm_arguments import HEADER_SLOTS, Array, arrays, sum_stride
 from codegen.llvm_lines import BYTES, NAMES, Lines
 
 
@@ -38,7 +38,7 @@ class _Printer:
         self.code = kernel.block.instructions
         self.number = NAMES[COMPUTE[kernel.storage]]
         self.scalars = [i.name for i in kernel.inputs if i.span is Span.SCALAR]
-        self.live = live_instructions(kernel)
+        self.live = kernel.live()
         inputs, outputs = arrays(kernel, self.live)
         self.row_inputs = {a.index: a for a in inputs if a.span is Span.ROW}
         self.streams = {a.index: a for a in inputs if a.span is not Span.ROW}

@@ -47,18 +47,6 @@ class Array:
         return f"%s{self.slot}"
 
 
-def live_instructions(kernel: Kernel) -> list[int]:
-    """The instructions that some output needs, in order."""
-    live: set[int] = set()
-    pending = [o.index for o in kernel.outputs]
-    while pending:
-        index = pending.pop()
-        if index not in live:
-            live.add(index)
-            pending.extend(kernel.block.instructions[index].args)
-    return sorted(live)
-
-
 def arrays(kernel: Kernel, live: list[int]) -> tuple[list[Array], list[Array]]:
     """The input arrays that some live instruction reads, and the output arrays."""
     code = kernel.block.instructions

@@ -75,7 +75,7 @@ class _Printer:
         self.kernel = kernel
         self.instructions = kernel.block.instructions
         self.loads = self._loads()
-        self.live = _needed(kernel)
+        self.live = set(kernel.live())
 
     def module(self) -> str:
         pointers, sizes, constants = parameters(self.kernel)
@@ -201,18 +201,6 @@ class _Printer:
 
 
 _MASKS: Final = {Span.ELEMENT: "mask", Span.ROW: "row_mask", Span.CHANNEL: "channel_mask"}
-
-
-def _needed(kernel: Kernel) -> set[int]:
-    """The instructions that the outputs need."""
-    needed: set[int] = set()
-    stack = [output.index for output in kernel.outputs]
-    while stack:
-        index = stack.pop()
-        if index not in needed:
-            needed.add(index)
-            stack.extend(kernel.block.instructions[index].args)
-    return needed
 
 
 def _shifted(shift: int) -> str:

@@ -1,0 +1,1 @@
+"""Measurements behind the figures that the project promises. `python -m bench` prints them all."""
