@@ -8,24 +8,41 @@ from typing import Final
 from codegen.operators import FUNCTIONS, Operator
 
 _SIGNS: Final = ("+", "-", "*", "/")
-# Functions of real arguments; `where` is written with a comparison, which counts as an operator of its own.
-_NAMED: Final[tuple[Operator, ...]] = tuple(o for o in FUNCTIONS.values() if not any(o.boolean_arguments) and not o.boolean_result)
+_NAMED: Final[tuple[Operator, ...]] = tuple(o for o in FUNCTIONS.values() if not any(o.boolean_arguments))
 
 
 def random_program(operators: int, structure: random.Random, constants: random.Random) -> str:
     """A pointwise program of exactly so many operators.
 
-    Half of the operators are + - * /, one in 16 is a choice between two branches, the rest are drawn evenly from all named
-    functions. Each leaf is x (two in three) or a constant. Programs drawn with the same state of `structure` differ in
-    constants alone.
+    Half of the operators are + - * /, one in 20 is a choice between two branches (a comparison and `where`, two operators), the
+    rest are drawn evenly from all named functions. A leaf is x or a constant, evenly, but every subexpression varies with x.
+    Programs drawn from equal states of `structure` differ in constants alone.
     """
+    return _expression(operators, True, structure, constants)
+
+
+def random_programs(count: int, smallest: int, largest: int, *, seed: int, constants: int = 0) -> list[str]:
+    """So many programs of `smallest` to `largest` operators; another `constants` seed gives the same ones with other constants."""
+    structure, numbers = random.Random(seed), random.Random(f"{seed} {constants}")
+    return [random_program(structure.randint(smallest, largest), structure, numbers) for _ in range(count)]
+
+
+def _expression(operators: int, varies: bool, structure: random.Random, constants: random.Random) -> str:
     if operators == 0:
-        leaf_is_x, number = structure.random() < 2 / 3, constants.uniform(0.1, 3.0)
-        return "x" if leaf_is_x else f"{number:.4f}"
+        is_x = structure.random() < 0.5 or varies
+        return "x" if is_x else f"{constants.uniform(0.1, 3.0):.4f}"
+
+    def parts(own: int, count: int) -> list[str]:
+        """`count` arguments that share the operators left; the first one varies with x."""
+        cuts = sorted(structure.randint(0, operators - own) for _ in range(count - 1))
+        sizes = [b - a for a, b in zip([0, *cuts], [*cuts, operators - own], strict=True)]
+        return [_expression(size, k == 0, structure, constants) for k, size in enumerate(sizes)]
+
     chance = structure.random()
-    if chance < 1 / 2 or operators < 3:
-        if operators == 1 or chance > 1 / 4:
-            operator = structure.choice([o for o in _NAMED if o.arity == 1]) if operators == 1 else None
-        else:
-            operator = None
-    return ""
+    if chance < 0.5:
+        sign = structure.choice(_SIGNS)
+        return "({0} {sign} {1})".format(*parts(1, 2), sign=sign)
+    if chance < 0.55 and operators > 1:
+        return "where({0} < {1}, {2}, {3})".format(*parts(2, 4))
+    operator = structure.choice(_NAMED)
+    return f"{operator.name}({', '.join(parts(1, operator.arity))})"

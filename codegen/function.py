@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from codegen.asymptotics import guard_products
 from codegen.build import Function, LearnableParameter, build
 from codegen.derivative import Result, derivative, pullback
-from codegen.graph import Node, source
+from codegen.graph import Node, slot, source
 from codegen.instructions import Span
-from codegen.simplify import simplify
+from codegen.limits import is_pointwise, limits, may_be_undefined, settled
+from codegen.simplify import make, simplify
 from codegen.structure import abstract, serialise
 from grammar.tree import Program
 
@@ -30,6 +32,7 @@ class Activation:
     structure: Node
     constants: tuple[float, ...]
     key: str
+    undefined: tuple[bool, bool]  # whether value, derivative can be NaN at an infinity, so that their limits are among the constants
 
     @property
     def parameters(self) -> tuple[LearnableParameter, ...]:
@@ -47,7 +50,18 @@ def activation(program: Program) -> Activation:
     graph = simplify([function.result])[0]
     structures, constants = abstract([graph])
     spans = ",".join(f"{p.name}:{'channel' if p.per_channel else 'scalar'}" for p in function.parameters)
-    return Activation(function, graph, structures[0], constants, f"{spans}|{serialise(structures)}")
+    undefined, ends = _ends(structures[0], constants)
+    return Activation(function, graph, structures[0], constants + ends, f"{spans}|{serialise(structures)}", undefined)
+
+
+def _ends(structure: Node, constants: tuple[float, ...]) -> tuple[tuple[bool, bool], tuple[float, ...]]:
+    """Which of value and derivative need their limits at the infinities, and these: each at -inf, then at +inf."""
+    if not is_pointwise(structure):
+        return (False, False), ()
+    guarded = guard_products([structure, derivative(structure, _X)])
+    undefined = (may_be_undefined(guarded[0]), may_be_undefined(guarded[1]))
+    ends = [limits(node, constants) for node, needed in zip(guarded, undefined, strict=True) if needed]
+    return undefined, tuple(value for pair in ends for value in pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +85,18 @@ def signature(parameters: tuple[LearnableParameter, ...], order: int) -> Signatu
     return Signature(inputs, results)
 
 
-def derived(structure: Node, parameters: tuple[LearnableParameter, ...], order: int) -> tuple[Result, ...]:
-    """The results of the derivative of that order, as graphs over the inputs of its signature."""
-    results: tuple[Result, ...] = (Result(structure, Span.ELEMENT),)
+def derived(function: Activation, order: int) -> tuple[Result, ...]:
+    """The results of the derivative of that order, as graphs over the inputs of its signature; constants are slots."""
+    parameters = function.parameters
+    results: tuple[Result, ...] = (Result(function.structure, Span.ELEMENT),)
     for k in range(1, order + 1):
         inner = [source(name, span) for name, span in signature(parameters, k - 1).inputs]
         cotangents = [source(name, span) for name, span in signature(parameters, k).inputs[len(inner) :]]
         results = tuple(pullback(results, cotangents, inner))
+    if order < 2 and function.undefined[order]:
+        first = len(function.constants) - (2 if order else 2 * sum(function.undefined))
+        ends = [slot(first), slot(first + 1)]
+        if order:
+            ends = [make("mul", source(signature(parameters, 1).inputs[-1][0], Span.ELEMENT), end) for end in ends]
+        results = (Result(settled(results[0].node, *ends), Span.ELEMENT), *results[1:])
     return results

@@ -28,7 +28,8 @@ def evaluate(roots: Sequence[Node], inputs: Mapping[str, Array | float], slots: 
     with np.errstate(all="ignore"):
         for node in topological(roots):
             if isinstance(node.attribute, Source):
-                values[node] = np.roll(np.atleast_1d(np.asarray(inputs[node.attribute.name], dtype=np.float64)), node.attribute.shift, -1)
+                value = np.asarray(inputs[node.attribute.name])
+                values[node] = np.roll(value, node.attribute.shift, -1) if node.attribute.shift and value.ndim else value
             elif isinstance(node.attribute, Reduction):
                 shape = np.broadcast_shapes(*(np.shape(v) for v in inputs.values()), (1, 1))
                 full = np.broadcast_to(values[node.args[0]], shape)
@@ -43,8 +44,9 @@ def evaluate(roots: Sequence[Node], inputs: Mapping[str, Array | float], slots: 
     return [np.asarray(values[root], dtype=np.float64) for root in roots]
 
 
-def print_numpy(root: Node) -> str:
-    """The reference as Python source: `activation(x, **parameters)` on an array of rows x channels."""
+def print_numpy(root: Node, parameter_names: tuple[str, ...] = ()) -> str:
+    """The reference as Python source: `activation(x, ...)` on an array of rows x channels; the parameters follow x, in the given
+    order (or that of first use)."""
     order = topological([root])
     lines: list[str] = []
     names: dict[Node, str] = {}
@@ -68,7 +70,7 @@ def print_numpy(root: Node) -> str:
             lines.append(f"    v{k} = {text}")
         else:
             names[node] = text
-    signature = ", ".join(["x", *parameters])
+    signature = ", ".join(["x", *(parameter_names or parameters)])
     imports = "import numpy as np\nfrom scipy import special\n"
     return (
         "\n\n".join([imports, *helpers.values(), "\n".join([f"def activation({signature}):", *lines, f"    return {names[root]}"])]) + "\n"

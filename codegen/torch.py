@@ -31,6 +31,10 @@ _HELPERS = {
     safe = torch.where(a > 0, a, torch.ones_like(a))
     return torch.where(a > 0, torch.sqrt(safe), a)
 ''',
+    "_mean_of_channels": '''def _mean_of_channels(a, channel_dim):  # torch.mean takes an empty list of dimensions for all of them
+    others = [d for d in range(a.dim()) if d != channel_dim % a.dim()] if a.dim() else []
+    return torch.mean(a, dim=others, keepdim=True) if others else a
+''',
     "_cbrt": '''def _cbrt(a):
     return torch.sign(a) * torch.pow(torch.abs(a), 1 / 3)
 ''',
@@ -112,5 +116,5 @@ def _mean(argument: str, reduction: Reduction, span: Span) -> str:
         return f"torch.mean({full})"
     if reduction.over == "features":
         return f"torch.mean({full}, dim=channel_dim, keepdim=True)"
-    text = f"torch.mean({full}, dim=[d for d in range(x.dim()) if d != channel_dim % x.dim()], keepdim=True)"
+    text = f"_mean_of_channels({full}, channel_dim)"
     return f"torch.roll({text}, {reduction.shift}, channel_dim)" if reduction.shift else text

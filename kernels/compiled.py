@@ -113,7 +113,7 @@ def compiled(function: Activation, order: int, storage: Storage, backend: Backen
 
 def make_plan(function: Activation, order: int, storage: Storage) -> Plan:
     """The kernels of that order, before they are printed for a backend."""
-    results = derived(function.structure, function.parameters, order)
+    results = derived(function, order)
     return plan(("forward", "backward")[order] if order < 2 else f"backward{order}", results, storage)
 
 

@@ -7,27 +7,19 @@ kernels too. Only the inputs are kept for backward: everything else is computed 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
-from codegen.function import Activation, signature
-from codegen.graph import Source, topological
+from codegen.function import signature
 from codegen.instructions import Span
+from codegen.limits import is_pointwise
 from kernels.compiled import STORAGES, Backend, compiled, program
 
 _library = Library("actgp", "DEF")
 _library.define("evaluate(Tensor[] inputs, str program, int order, int channel_dim, str backend) -> Tensor[]")
-
-
-@functools.lru_cache(maxsize=16_384)
-def is_pointwise(function: Activation) -> bool:
-    """Whether a value depends on nothing but x at its own place and constants: no statistics, shifts or parameters."""
-    leaves = [n for n in topological([function.graph]) if n.operator in ("input", "mean")]
-    return all(isinstance(n.attribute, Source) and n.attribute.name == "x" and not n.attribute.shift for n in leaves)
 
 
 def resolve_backend(x: torch.Tensor, backend: str) -> Backend:
@@ -114,7 +106,7 @@ def _backward(ctx: Any, gradients: Sequence[torch.Tensor | None]) -> tuple[Any, 
 def _vmap(info: Any, in_dims: Any, inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> tuple[Any, Any]:
     """A pointwise program sees a batch as one larger tensor; any other is evaluated sample by sample."""
     dims = in_dims[0]
-    if is_pointwise(program(text)):
+    if is_pointwise(program(text).structure):
         batched = [t.expand(info.batch_size, *t.shape) if d is None else t.movedim(d, 0) for t, d in zip(inputs, dims, strict=True)]
         results = evaluate(batched, text, order, channel_dim, backend)
     else:

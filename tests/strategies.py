@@ -61,8 +61,9 @@ def programs(draw: st.DrawFn) -> Program:
         uses.append(Call("shift", (draw(expressions(tuple(names), 3)), draw(st.sampled_from([Number(1.0), Unary("-", Number(2.0))])))))
     if draw(st.booleans()):
         statements.append(Binding("u", Number(0.3)))
-        statements.append(Repeat(draw(st.integers(1, 4)), (Binding("u", Chain(("*", "*"), (Number(3.7), Name("u"), Chain(("-",), (Number(1.0), Name("u"))))))),))
+        step = Chain(("*", "*"), (Number(3.7), Name("u"), Chain(("-",), (Number(1.0), Name("u")))))
+        statements.append(Repeat(draw(st.integers(1, 4)), (Binding("u", step),)))
         uses.append(Name("u"))
     body = draw(expressions(tuple(n.name for n in uses if isinstance(n, Name)), 6))
-    result: Expression = Chain(("+",) * len(uses), (body, *uses))
+    result = Chain(("+",) * len(uses), (body, *uses))
     return Program(tuple(statements), result)

@@ -1,0 +1,67 @@
+"""The values at x = -inf and +inf, where floating-point arithmetic does not find them by itself.
+
+x/(1 + |x|) is inf/inf there, x + 0.1 sin(x) is inf + NaN. The limit, where there is one, is found once for a program by
+evaluating the definition farther and farther out, and handed to the kernel as a constant. Where there is none (sin), the value
+stays NaN. This is done for functions of x alone; a learnable parameter could change the limit at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from codegen.graph import Node, apply, constant, source, topological
+from codegen.instructions import Span
+from codegen.numpy import evaluate
+from codegen.operators import OPERATORS
+
+_INF: Final = float("inf")
+_X: Final = source("x", Span.ELEMENT)
+# Four orders of magnitude, at arguments without a common period: a bounded oscillation shows.
+_FAR: Final = np.array([1.0e60, 1.7e61, 2.3e90, 3.1e120])
+_CLOSE: Final = 1e-9  # relative; a limit approached more slowly than this at 1e60 is not recognised
+
+
+def is_pointwise(root: Node) -> bool:
+    """Whether a value depends on nothing but x at its own place and constants: no statistics, shifts or parameters."""
+    leaves = (n for n in topological([root]) if n.operator in ("input", "mean"))
+    return all(leaf is _X for leaf in leaves)
+
+
+def may_be_undefined(root: Node) -> bool:
+    """Whether a pointwise function can be NaN at an infinity. By structure: slots are tried with either sign."""
+    slots = 1 + max((n.attribute for n in topological([root]) if n.operator == "slot" and isinstance(n.attribute, int)), default=-1)
+    x = np.array([-_INF, _INF])
+    for sign in (1.0, -1.0):
+        if np.isnan(evaluate([root], {"x": x}, [sign * (1.5 + k) for k in range(slots)])[0]).any():
+            return True
+    return False
+
+
+def limits(root: Node, slots: Sequence[float]) -> tuple[float, float]:
+    """The limits at -inf and +inf; NaN where there is none."""
+    return _limit(root, slots, -1.0), _limit(root, slots, 1.0)
+
+
+def _limit(root: Node, slots: Sequence[float], sign: float) -> float:
+    at_infinity = float(np.broadcast_to(evaluate([root], {"x": np.array([sign * _INF])}, slots)[0], 1)[0])
+    if not np.isnan(at_infinity):
+        return at_infinity
+    values = np.broadcast_to(evaluate([root], {"x": sign * _FAR}, slots)[0], _FAR.shape)
+    if np.isnan(values).any():
+        return at_infinity
+    if (np.abs(values) > 1e15).all() and len(set(np.sign(values))) == 1:
+        return float(np.sign(values[0])) * _INF
+    last = float(values[-1])
+    close = np.abs(values - last) <= _CLOSE * max(abs(last), 1.0)
+    return (0.0 if abs(last) < 1e-15 else last) if close.all() else at_infinity
+
+
+def settled(value: Node, below: Node, above: Node) -> Node:
+    """`value`, but `below` at x = -inf and `above` at x = +inf."""
+    infinity = constant(_INF)
+    above_or_value = apply(OPERATORS["where"], apply(OPERATORS["eq"], _X, infinity), above, value)
+    return apply(OPERATORS["where"], apply(OPERATORS["eq"], _X, constant(-_INF)), below, above_or_value)
+

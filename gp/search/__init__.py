@@ -1,0 +1,1 @@
+"""The search: an evolution over expressions of the language whose fitness the lab measures."""

@@ -1,0 +1,19 @@
+"""Tests use a cache of their own, so that they neither find nor leave anything on the user's disk."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import settings
+
+os.environ["GP_CACHE_DIR"] = tempfile.mkdtemp(prefix="actgp-test-")
+settings.register_profile("actgp", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("actgp")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    torch.manual_seed(0)
+    yield

@@ -1,0 +1,100 @@
+"""Every backend against the float64 definition, on programs drawn by Hypothesis and on the catalogue, derivatives included."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import programs
+from tolerances import TOLERANCE, assert_same
+
+from codegen.function import derived, signature
+from codegen.graph import topological
+from codegen.instructions import Span
+from codegen.numpy import evaluate, print_numpy
+from grammar import catalog, format_program
+from kernels.module import Activation, eager
+from kernels.ops import evaluate as run
+
+SHAPE = (5, 7)
+
+
+def reference(function, order, inputs):
+    """The results of that order in float64, sums included, and the largest intermediate value."""
+    names = signature(function.parameters, order).inputs
+    values = dict(zip((n for n, _ in names), (i.astype(np.float64) for i in inputs), strict=True))
+    results = derived(function, order)
+    nodes = list(topological([r.node for r in results]))
+    reals = [n for n in nodes if not n.boolean]
+    everything = evaluate(reals, values, function.constants)
+    scale = max((float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in everything), default=0.0)
+    found = []
+    for result in results:
+        value = np.broadcast_to(evaluate([result.node], values, function.constants)[0], SHAPE)
+        found.append({Span.ELEMENT: value, Span.CHANNEL: value.sum(0), Span.SCALAR: value.sum()}[result.span])
+    return found, scale * (1 if order == 0 else np.prod(SHAPE))
+
+
+def draw_inputs(function, order, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {Span.ELEMENT: SHAPE, Span.CHANNEL: SHAPE[1:], Span.SCALAR: ()}
+    parameter_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+    inputs = []
+    for name, span in signature(function.parameters, order).inputs:
+        value = 2 * torch.randn(shapes[span], generator=generator, dtype=torch.float64)
+        inputs.append(value.to(dtype if span is Span.ELEMENT else parameter_dtype) if name != "beta" else value.abs().to(parameter_dtype))
+    return inputs
+
+
+@pytest.mark.parametrize("backend", ["llvm", "interpret"])
+@settings(max_examples=25)
+@given(programs(), st.sampled_from([torch.float32, torch.float64]), st.sampled_from([0, 1]), st.integers(0, 99))
+def test_kernels_against_the_definition(backend, program, dtype, order, seed):
+    text = format_program(program)
+    function = Activation(text).function
+    inputs = draw_inputs(function, order, dtype, seed)
+    expected, scale = reference(function, order, [i.numpy() for i in inputs])
+    if not np.isfinite(scale) or scale > 1e6:
+        return  # ill-conditioned: float32 has nothing to compare
+    for actual, value in zip(run(inputs, text, order, -1, backend), expected, strict=True):
+        assert_same(actual.numpy(), value, dtype, scale)
+
+
+@settings(max_examples=40)
+@given(programs(), st.integers(0, 99))
+def test_torch_lowering_against_the_definition(program, seed):
+    text = format_program(program)
+    function = Activation(text).function
+    inputs = draw_inputs(function, 0, torch.float64, seed)
+    expected, scale = reference(function, 0, [i.numpy() for i in inputs])
+    assert_same(eager(text)(*inputs).numpy(), expected[0], torch.float64, scale)
+
+
+@settings(max_examples=40)
+@given(programs(), st.integers(0, 99))
+def test_printed_reference_is_the_reference(program, seed):
+    function = Activation(format_program(program)).function
+    inputs = draw_inputs(function, 0, torch.float64, seed)
+    namespace: dict = {}
+    exec(print_numpy(function.graph, tuple(p.name for p in function.parameters)), namespace)
+    actual = namespace["activation"](*(i.numpy() for i in inputs))
+    assert_same(np.broadcast_to(actual, SHAPE), reference(function, 0, [i.numpy() for i in inputs])[0][0], torch.float64)
+
+
+@pytest.mark.parametrize("name", catalog.names())
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_catalogue_on_the_cpu(name, dtype):
+    function = Activation(catalog.entry(name).text).function
+    for order in (0, 1):
+        inputs = draw_inputs(function, order, dtype, 3)
+        expected, scale = reference(function, order, [i.to(torch.float64).numpy() for i in inputs])
+        for actual, value in zip(run(inputs, Activation(catalog.entry(name).text).formula, order, -1, "llvm"), expected, strict=True):
+            assert_same(actual.to(torch.float64).numpy(), value, dtype, min(scale, 1e3))
+
+
+def test_a_wrong_kernel_would_fail():
+    """Negative control: the comparison separates sin from its float16 neighbour."""
+    x = torch.linspace(-2, 2, 35).reshape(SHAPE)
+    actual = run([x], "sin(x) + 0.001*x", 0, -1, "llvm")[0].numpy()
+    with pytest.raises(AssertionError):
+        assert_same(actual, np.sin(x.double().numpy()), torch.float32)
