@@ -48,6 +48,7 @@ ARITY: Final[dict[str, int]] = {
     "and": 2, "or": 2, "not": 1,
     # (b, x, x) -> x for every type
     "select": 3,
+    "rare": 3,  # select, with the promise that the condition seldom holds and the first branch is expensive (`codegen.rare`)
     # i32, i64; the shift count is an integer of the same type, `shr` fills with zeros, `sar` with the sign
     "iadd": 2, "isub": 2, "imul": 2, "iand": 2, "ior": 2, "ixor": 2, "shl": 2, "shr": 2, "sar": 2,
     # i32, i64 -> b, signed
@@ -181,8 +182,8 @@ class Block:
 
         Raises TypeError when the operands' types do not fit the opcode, with both named.
         """
-        # In `select` the pattern is a branch, not the condition.
-        pattern = next(o for o in (operands[1:] if opcode == "select" else operands) if isinstance(o, Value))
+        # In a choice the pattern is a branch, not the condition.
+        pattern = next(o for o in (operands[1:] if opcode in ("select", "rare") else operands) if isinstance(o, Value))
         values = [self.like(pattern, o) for o in operands]
         types = [v.type for v in values]
         result = _result_type(opcode, types)
@@ -234,7 +235,7 @@ def _result_type(opcode: str, types: list[Type]) -> Type:
     first = types[0]
     rest = set(types)
     ok = expected == len(types)
-    if opcode == "select":
+    if opcode in ("select", "rare"):
         ok = ok and first == "b" and types[1] == types[2]
         result: Type = types[1]
     elif opcode in ("and", "or", "not"):

@@ -13,6 +13,7 @@ from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Kernel
 from codegen.llvm_arguments import HEADER_SLOTS, Array, arrays, sum_stride
 from codegen.llvm_lines import BYTES, NAMES, Lines
+from codegen.rare import Group, rare_groups
 
 
 def print_kernel(kernel: Kernel, lanes: int, triple: str) -> str:
@@ -39,6 +40,7 @@ class _Printer:
         self.number = NAMES[COMPUTE[kernel.storage]]
         self.scalars = [i.name for i in kernel.inputs if i.span is Span.SCALAR]
         self.live = kernel.live()
+        self.rare = rare_groups(kernel)
         inputs, outputs = arrays(kernel, self.live)
         self.row_inputs = {a.index: a for a in inputs if a.span is Span.ROW}
         self.streams = {a.index: a for a in inputs if a.span is not Span.ROW}
@@ -46,6 +48,7 @@ class _Printer:
         self.sums = [a for a in outputs if a.span in (Span.SCALAR, Span.ROW)]
         self.channel_sums = [a for a in outputs if a.span is Span.CHANNEL]
         self.arrays = inputs + outputs
+        self.label = "entry"  # of the basic block that is being written
 
     def print(self) -> Lines:
         self._entry()
@@ -56,11 +59,16 @@ class _Printer:
         return self.out
 
     def _instructions(self, *spans: Span) -> None:
+        elsewhere = {i for group in self.rare.values() for i in (*group.members, *group.body)}
         for index in self.live:
             instruction = self.code[index]
             if instruction.span not in spans or instruction.opcode == "constant":
                 continue
-            if instruction.opcode != "input":
+            if index in self.rare:
+                self._branch(self.rare[index])
+            elif index in elsewhere:
+                continue
+            elif instruction.opcode != "input":
                 self.out.instruction(self.code, index)
             elif instruction.span is Span.SCALAR:
                 self._broadcast(index, "%scalars", str(self.scalars.index(str(instruction.attribute))))
@@ -69,6 +77,27 @@ class _Printer:
             else:
                 array = self.streams[index]
                 self.out.load(f"%v{index}", array.kind, f"{array.name}.now", "%n")
+
+    def _branch(self, group: Group) -> None:
+        """The group's choices, computing what they seldom need only if some lane needs it."""
+        put, name, before = self.out.put, f"v{group.condition}", self.label
+        condition = self.out.operand(self.code, group.condition)
+        put(f"""
+            %{name}.lanes = bitcast {self.out.vector("i1")} {condition} to i{self.out.lanes}
+            %{name}.any = icmp ne i{self.out.lanes} %{name}.lanes, 0
+            br i1 %{name}.any, label %{name}.rare, label %{name}.after
+            {name}.rare:""")
+        for index in group.body:
+            self.out.instruction(self.code, index)
+        kinds = {i: self.out.vector(NAMES[self.code[i].type]) for i in group.members}
+        operands = {i: [self.out.operand(self.code, a) for a in self.code[i].args] for i in group.members}
+        for i in group.members:
+            chosen, seldom, usual = operands[i]
+            put(f"%v{i}.far = select {self.out.vector('i1')} {chosen}, {kinds[i]} {seldom}, {kinds[i]} {usual}")
+        put(f"br label %{name}.after\n{name}.after:")
+        for i in group.members:
+            put(f"%v{i} = phi {kinds[i]} [ {operands[i][2]}, %{before} ], [ %v{i}.far, %{name}.rare ]")
+        self.label = f"{name}.after"
 
     def _broadcast(self, index: int, pointer: str, place: str) -> None:
         self.out.put(f"""
@@ -161,21 +190,24 @@ class _Printer:
         put, double = self.out.put, self.out.vector("double")
         put("""
             loop:
-            %n = phi i64 [ 0, %pass.begin ], [ %n.next, %loop ]""")
+            %n = phi i64 [ 0, %pass.begin ], [ %n.next, %latch ]""")
         for array in self.sums:
-            put(f"{array.name}.sum = phi {double} [ {array.name}.begin, %pass.begin ], [ {array.name}.more, %loop ]")
+            put(f"{array.name}.sum = phi {double} [ {array.name}.begin, %pass.begin ], [ {array.name}.more, %latch ]")
+        self.label = "loop"
         self._instructions(Span.CHANNEL, Span.ELEMENT)
         for array in self.stored:
             self.out.store(array.name, array.kind, self.out.operand(self.code, array.index), f"{array.name}.now", "%n")
         for array in (*self.sums, *self.channel_sums):
             self._add(array)
         put(f"""
+            br label %latch
+            latch:
             %n.next = add i64 %n, {self.out.lanes}
             %again = icmp slt i64 %n.next, %count
             br i1 %again, label %loop, label %pass.end
             pass.end:""")
         for array in self.sums:
-            put(f"{array.name}.now = phi {double} [ {array.name}.begin, %pass.begin ], [ {array.name}.more, %loop ]")
+            put(f"{array.name}.now = phi {double} [ {array.name}.begin, %pass.begin ], [ {array.name}.more, %latch ]")
         put("br i1 %padded, label %copy.test, label %pass.begin")
 
     def _add(self, array: Array) -> None:

@@ -82,7 +82,7 @@ class Lines:
             self.put(f"{result} = fneg {vector} {operands[0]}")
         elif opcode == "not":
             self.put(f"{result} = xor {vector} {operands[0]}, splat (i1 true)")
-        elif opcode == "select":
+        elif opcode in ("select", "rare"):
             self.put(f"{result} = select {vector} {operands[0]}, {target} {operands[1]}, {target} {operands[2]}")
         elif opcode == "call":
             self._call(result, str(instruction.attribute), operands)

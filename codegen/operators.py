@@ -101,6 +101,17 @@ def _kernel_tanh_gap(b: Block, x: Value) -> Value:
     return b.select(abs(x) < (0.25 if x.type == "f64" else 0.5), x * square * b.horner(square, _TANH_GAP), x - elementary.tanh(b, x))
 
 
+def _tanh_slope(a: Array) -> Array:
+    t = np.exp(-2 * np.abs(a))
+    return 4 * t / np.square(1 + t)
+
+
+def _kernel_tanh_slope(b: Block, x: Value) -> Value:
+    t = elementary.decay(b, x * 2.0)
+    reciprocal = 1.0 / (t + 1.0)
+    return t * 4.0 * reciprocal * reciprocal
+
+
 def _sigmoid(a: Array) -> Array:
     t = np.exp(-np.abs(a))
     return np.where(a < 0, t, 1.0) / (1 + t)
@@ -219,7 +230,9 @@ _TABLE: Final = (
     _unary("atan", np.arctan, "1/(1 + a^2)", latex=r"\arctan\left({0}\right)"),
     _unary("sinh", np.sinh, "cosh(a)", latex=r"\sinh\left({0}\right)"),
     _unary("cosh", np.cosh, "sinh(a)", latex=r"\cosh\left({0}\right)"),
-    _unary("tanh", np.tanh, "4*sigmoid(2*a)*sigmoid(-2*a)", latex=r"\tanh\left({0}\right)", doc="The derivative 1 - y^2 would cancel for large |a|."),
+    _unary("tanh", np.tanh, "tanh_slope(a)", latex=r"\tanh\left({0}\right)"),
+    Operator("tanh_slope", 1, _tanh_slope, ("-2*y*tanh(a)",), _kernel_tanh_slope, "(4 * torch.sigmoid(2 * {0}) * torch.sigmoid(-2 * {0}))", r"\operatorname{{sech}}^2\left({0}\right)", flops=8, transcendental=1,
+             text="4*sigmoid(2*a)*sigmoid(-2*a)", public=False, doc="1 - tanh(a)^2 = 1/cosh(a)^2, which cancels for large |a| in the first form and overflows in the second."),
     _unary("asinh", np.arcsinh, "where(abs(a) > 1e9, 1/abs(a), 1/sqrt(1 + clamp(a, -1e9, 1e9)^2))"),
     _unary("acosh", np.arccosh, "1/(sqrt(a - 1)*sqrt(a + 1))", domain="a >= 1"),
     _unary("atanh", np.arctanh, "1/((1 - a)*(1 + a))", domain="-1 < a < 1"),

@@ -75,8 +75,10 @@ RULES: Final[tuple[tuple[str, str], ...]] = (
     ("1 - sigmoid(a)", "sigmoid(-a)"),
     ("log1p(exp(a))", "softplus(a)"),
     ("log(sigmoid(a))", "logsigmoid(a)"),
-    ("1 - tanh(a)^2", "4*sigmoid(2*a)*sigmoid(-2*a)"),
-    ("1 - 4*(sigmoid(2*a)*sigmoid(-2*a))", "tanh(a)^2"),
+    ("1 - tanh(a)^2", "tanh_slope(a)"),
+    ("1 - tanh_slope(a)", "tanh(a)^2"),
+    ("tanh_slope(-a)", "tanh_slope(a)"),
+    ("gaussian(-a)", "gaussian(a)"),
     # exp(-softplus(a)) = sigmoid(-a), so one exponential serves value and derivative, and nothing cancels
     ("tanh(softplus(a))", "sigmoid(a)*(1 + sigmoid(-a))/(1 + sigmoid(-a)^2)"),
     ("a - tanh(a)", "tanh_gap(a)"),

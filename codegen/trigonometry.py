@@ -43,9 +43,10 @@ def _reduce(b: Block, x: Value) -> tuple[Value, Value]:
     r = x
     for part in _HALF_PI:
         r = b.fma(n, -part, r)
+    quadrant = b.emit("bits", shifted)
     large = abs(x) > 1e5
     far, far_quadrant = reduce_large(b, x)
-    return b.select(large, far, r), b.select(large, far_quadrant, b.emit("bits", shifted))
+    return b.emit("rare", large, far, r), b.emit("rare", large, far_quadrant, quadrant)
 
 
 def reduce_large(b: Block, x: Value) -> tuple[Value, Value]:

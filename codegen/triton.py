@@ -32,7 +32,7 @@ SPELLING: Final[dict[str, str]] = {
     "neg": "{0} * -1.0",  # Triton's `-v` is 0 - v, so that -(0.0) would be 0.0
     "abs": "tl.abs({0})", "sqrt": "tl.sqrt({0})", "floor": "tl.floor({0})",
     "lt": "{0} < {1}", "le": "{0} <= {1}", "gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}", "ne": "{0} != {1}",
-    "and": "{0} & {1}", "or": "{0} | {1}", "not": "~{0}", "select": "tl.where({0}, {1}, {2})",
+    "and": "{0} & {1}", "or": "{0} | {1}", "not": "~{0}", "select": "tl.where({0}, {1}, {2})", "rare": "tl.where({0}, {1}, {2})",
     "iadd": "{0} + {1}", "isub": "{0} - {1}", "imul": "{0} * {1}", "iand": "{0} & {1}", "ior": "{0} | {1}", "ixor": "{0} ^ {1}",
     "shl": "{0} << {1}", "sar": "{0} >> {1}",
     "shr": "({0}.to({unsigned}, bitcast=True) >> {1}.to({unsigned}, bitcast=True)).to({type}, bitcast=True)",

@@ -1,6 +1,31 @@
-"""Activation functions for neural networks: written in a small language, compiled to fused kernels, discovered by evolution."""
+"""Activation functions for neural networks: written in a small language, compiled to fused kernels, discovered by evolution.
 
-from grammar import DSLError
-from kernels.module import Activation, activation
+The names below are imported when they are first used: torch takes more than a second, and `gp list` does without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from gp._packages import check_packages
+
+check_packages()
 
 __all__ = ["Activation", "DSLError", "activation"]
+
+if TYPE_CHECKING:
+    from grammar import DSLError
+    from kernels.module import Activation, activation
+else:
+    _HOMES = {"DSLError": "grammar", "Activation": "kernels.module", "activation": "kernels.module"}
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'gp' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOMES})

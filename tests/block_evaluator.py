@@ -59,7 +59,7 @@ _OPERATIONS: Final[dict[str, Callable[..., Array]]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "fma": _fma,
     "neg": np.negative, "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor,
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-    "and": np.logical_and, "or": np.logical_or, "not": np.logical_not, "select": np.where,
+    "and": np.logical_and, "or": np.logical_or, "not": np.logical_not, "select": np.where, "rare": np.where,
     "iadd": np.add, "isub": np.subtract, "imul": np.multiply,
     "iand": np.bitwise_and, "ior": np.bitwise_or, "ixor": np.bitwise_xor,
     "shl": np.left_shift, "shr": _shr, "sar": np.right_shift, "ilt": np.less, "ieq": np.equal,

@@ -37,7 +37,7 @@ MP: dict[str, Callable[..., Any]] = {
     "abs": abs, "sign": mp.sign, "floor": mp.floor, "round": nearest, "sqrt": mp.sqrt, "root": mp.sqrt,
     "rsqrt": lambda a: 1 / mp.sqrt(a), "cbrt": lambda a: mp.sign(a) * mp.cbrt(abs(a)), "exp": mp.exp, "expm1": mp.expm1, "log": mp.log,
     "log1p": mp.log1p, "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "asin": mp.asin, "acos": mp.acos, "atan": mp.atan,
-    "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "tanh_gap": lambda a: a - mp.tanh(a), "asinh": mp.asinh, "acosh": mp.acosh,
+    "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "tanh_slope": lambda a: mp.sech(a) ** 2, "tanh_gap": lambda a: a - mp.tanh(a), "asinh": mp.asinh, "acosh": mp.acosh,
     "atanh": mp.atanh, "sigmoid": lambda a: 1 / (1 + mp.exp(-a)), "logsigmoid": lambda a: -mp.log1p(mp.exp(-a)),
     "softplus": lambda a: mp.log1p(mp.exp(a)), "erf": mp.erf, "erfc": mp.erfc, "sinc": sinc, "sinc_slope": sinc_slope,
     "gaussian": lambda a: mp.exp(-a * a),

@@ -73,7 +73,7 @@ OPCODES: dict[str, Callable[..., Any]] = {
     "neg": lambda x: -x, "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "fma": exact_fma,
     "lt": lambda x, y: x < y, "le": lambda x, y: x <= y, "gt": lambda x, y: x > y, "ge": lambda x, y: x >= y,
     "eq": lambda x, y: x == y, "ne": lambda x, y: x != y,
-    "and": lambda p, q: p & q, "or": lambda p, q: p | q, "not": lambda p: ~p, "select": np.where,
+    "and": lambda p, q: p & q, "or": lambda p, q: p | q, "not": lambda p: ~p, "select": np.where, "rare": np.where,
     "iadd": lambda i, j: i + j, "isub": lambda i, j: i - j, "imul": lambda i, j: i * j, "iand": lambda i, j: i & j,
     "ior": lambda i, j: i | j, "ixor": lambda i, j: i ^ j, "ilt": lambda i, j: i < j, "ieq": lambda i, j: i == j,
     "shl": lambda i, j: i << j, "sar": lambda i, j: i >> j, "shr": lambda i, j: (unsigned(i) >> unsigned(j)).view(i.dtype),
@@ -109,7 +109,7 @@ def test_opcode(opcode: str, kind: Storage) -> None:
             return i, j & largest_shift
         if opcode in ("to_float", "from_bits") or opcode.startswith("i"):
             return (i, j)[: ARITY[opcode]]
-        return (x < y, y, z) if opcode == "select" else (x, y, z)[: ARITY[opcode]]
+        return (x < y, y, z) if opcode in ("select", "rare") else (x, y, z)[: ARITY[opcode]]
 
     def body(b: Block, x: Value, y: Value, z: Value) -> Value:
         value = b.emit(opcode, *arguments(x, y, z, b.emit("bits", x), b.emit("bits", y)))

@@ -1,0 +1,69 @@
+"""The command line. Each command is a module with `register(app)`; what a command needs it imports when it runs."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, cast
+
+import typer
+
+from gp.cli import bench, catalogue, check, doctor, run, show
+from gp.cli.errors import explain
+
+# The class of all mistakes in options and arguments, which typer does not name itself (click, where that is comes from, varies).
+_UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
+_BAD_INPUT: Final = 2
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+app = typer.Typer(
+    name="gp",
+    help="Activation functions: written in a small language, compiled to fused kernels, discovered by evolution.",
+    epilog="EXPR is an expression such as 'x*tanh(exp(x))', a name of `gp list`, or an .act file. GP_DEBUG=1 shows where an error arose.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _command in (catalogue, show, check, bench, run, doctor):
+    _command.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (`arguments`: those of the process by default) and give its exit status.
+
+    0: done; 2: bad input, with one message on standard error; 130: interrupted. With GP_DEBUG set, an error is raised as it is.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a curve on an ASCII terminal is question marks, not a traceback
+    try:
+        status = app(args=arguments, prog_name="gp", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
+    except _UsageError as error:
+        return _fail(_usage_message(cast(typer.BadParameter, error)))
+    except Exception as error:
+        message = explain(error)
+        if message is None or os.environ.get("GP_DEBUG"):
+            raise
+        return _fail(message)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"gp: {message}", err=True)
+    return _BAD_INPUT
+
+
+def _usage_message(error: typer.BadParameter) -> str:
+    """What is wrong with the arguments, and what helps where a shell or an option parser reads an expression in its own way."""
+    message = error.format_message().rstrip(".")
+    option = getattr(error, "option_name", "")
+    if option.startswith("-") and not option.startswith("--"):
+        return f'{message}; an expression that begins with a minus goes last, after --, as in: gp show -- "-x"'
+    if "unexpected extra argument" in message:
+        return f'{message}; an expression with spaces needs quotes, as in: gp show "x + 1"'
+    command = error.ctx.command_path if error.ctx is not None else "gp"
+    return f"{message} (see {command} --help)"

@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from codegen.limits import is_pointwise
 from gp.lab.polynomials import INSTANCES, Array
 from gp.lab.training import Losses, Points, Schedule, Stack, make_stack, train
 from kernels.module import activation
-from kernels.ops import is_pointwise
 
 FLOOR: Final = 1e-4
 LOWEST: Final = -5.0
@@ -56,7 +56,7 @@ def evaluate(text: str, fidelity: Fidelity) -> Score:
     learnable parameters or statistics, which belong to a network of their own. Raises DSLError for a mistake in the text.
     """
     module = activation(text)
-    if module.function.parameters or not is_pointwise(module.function):
+    if not is_pointwise(module.function.structure):
         raise ValueError("only pointwise activations can be evaluated: no parameters, statistics or shifts")
     stack = _stack(fidelity.instances, fidelity.seeds)
     return score(stack, train(module, stack, fidelity.schedule))

@@ -74,11 +74,9 @@ def make_stack(instances: Sequence[Instance], seeds: Sequence[int]) -> Stack:
     data = [make_dataset(instance, seed) for instance, seed in pairs]
     width = max(instance.variables for instance in instances)
     weights = [_initial_weights(instance, seed, width) for instance, seed in pairs]
-    return Stack(
-        tuple(instance for instance, _ in pairs),
-        *(_points(data, name, width) for name in ("train", "inside", "outside")),
-        tuple(torch.stack(layer) for layer in zip(*weights, strict=True)),
-    )
+    train, inside, outside = (_points(data, name, width) for name in ("train", "inside", "outside"))
+    stacked = tuple(torch.stack(layer) for layer in zip(*weights, strict=True))
+    return Stack(tuple(instance for instance, _ in pairs), train, inside, outside, stacked)
 
 
 def _points(data: Sequence[Dataset], name: str, width: int) -> Points:

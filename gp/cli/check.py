@@ -1,0 +1,48 @@
+"""`gp check`: are these programs right?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gp.cli.errors import CommandError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check")(check)
+
+
+def check(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files with a program each; - is standard input.")]) -> None:
+    """Check activation files: a line for each one that is right, and a message on standard error for each one that is not.
+
+    The exit status is 2 if any is wrong.
+    """
+    from codegen.function import activation  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.cli.inputs import read_file  # noqa: PLC0415
+    from grammar import DSLError, parse  # noqa: PLC0415
+
+    wrong = 0
+    for file in files:
+        name = "standard input" if file == "-" else file
+        try:
+            activation(parse(_read_standard_input() if file == "-" else read_file(Path(file))))
+        except DSLError as error:
+            typer.echo(f"{name}: {error}", err=True)
+            wrong += 1
+        except CommandError as error:
+            typer.echo(f"gp check: {error}", err=True)
+            wrong += 1
+        else:
+            typer.echo(f"{name}: ok")
+    if wrong:
+        raise typer.Exit(2)
+
+
+def _read_standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"standard input is not text in UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from error

@@ -1,0 +1,28 @@
+"""The words that options of `gp show` take; on their own, so that `gp --help` imports no code generator."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Emit(StrEnum):
+    """What `--emit` can print."""
+
+    TRITON = "triton"
+    LLVM = "llvm"
+    ASM = "asm"
+    PTX = "ptx"
+    SASS = "sass"
+    AMDGCN = "amdgcn"
+    TORCH = "torch"
+    NUMPY = "numpy"
+    LATEX = "latex"
+
+
+class Target(StrEnum):
+    """The GPUs that kernels are compiled for offline (`kernels.triton_compiler.TARGETS`)."""
+
+    SM_80 = "sm_80"
+    SM_90 = "sm_90"
+    SM_100 = "sm_100"
+    GFX942 = "gfx942"

@@ -1,0 +1,92 @@
+"""`gp run`: an evolution from the shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gp.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from gp.cli.progress import Progress
+    from gp.search.config import Config
+    from gp.search.engine import Engine
+    from gp.search.hall import Hall
+
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+
+
+def run(
+    seed: Annotated[int, typer.Option(help="The same seed gives the same hall of fame, with any number of workers.")] = 0,
+    population: Annotated[int, typer.Option(help="Candidates in a generation.")] = 64,
+    generations: Annotated[int, typer.Option(help="Generations, the first random one included.")] = 12,
+    steps: Annotated[int, typer.Option(help="Training steps of a candidate's networks; finalists get three times as many.")] = 100,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory for the results.  [default: runs/TIME]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that train.  [default: one for each core]", show_default=False)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
+) -> None:
+    """Evolve activation functions that generalise beyond the data they are trained on.
+
+    Candidates are scored by small networks, with the candidate's compiled kernels inside, that learn random polynomials and are
+    tested outside the range of their training points. Ctrl-C ends the search, keeps what was found and shows it (status 130).
+    """
+    from gp.search.config import Config, ConfigError  # noqa: PLC0415 - `gp --help` does without what this imports
+
+    try:
+        config = Config(seed=seed, population=population, generations=generations, steps=steps, workers=_cores() if workers is None else workers)
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+    hall, folder, stopped = _search(config, out or _new_folder(), quiet, json_)
+    if json_:
+        typer.echo(json.dumps({**hall.to_json(), "directory": str(folder)}, indent=2, allow_nan=False))
+    else:
+        from gp.cli.hall_table import print_hall  # noqa: PLC0415
+
+        print_hall(hall, folder)
+    if stopped:
+        raise typer.Exit(_INTERRUPTED)
+
+
+def _search(config: Config, folder: Path, quiet: bool, to_stderr: bool) -> tuple[Hall, Path, bool]:
+    """Run the search: its hall of fame, the directory with the results, and whether it was interrupted."""
+    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
+
+    from gp.cli.progress import make_progress  # noqa: PLC0415
+    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
+    from gp.search.engine import Engine, Observer  # noqa: PLC0415
+    from gp.search.evaluator import Evaluator  # noqa: PLC0415
+    from gp.search.hall import make_hall  # noqa: PLC0415
+
+    try:
+        with RunStore(folder, config) as store, Evaluator(config.workers) as evaluator:
+            observers: list[Observer] = [store]
+            engine = Engine(config, evaluator, observers)
+            progress: Progress | None = None if quiet else make_progress(engine, to_stderr)
+            if progress is None:
+                _stop_on_interrupt(engine)
+                hall = _finish(engine)
+            else:
+                observers.append(progress)
+                with progress:
+                    _stop_on_interrupt(engine)
+                    engine.run()
+                    hall = make_hall(engine, evaluator, observers)
+            store.save_hall(hall)
+    except RunDirectoryError as error:
+        raise CommandError(str(error)) from error
+    except BrokenProcessPool as error:
+        raise CommandError(f"a worker process died; what was found until then is in {folder / 'candidates.jsonl'}") from error
+    return hall, folder, engine.stopping

@@ -1,0 +1,164 @@
+"""The evolution: generations, tournament selection, elites; every function is trained once.
+
+The engine never prints. It tells an observer what happens, and whoever runs it may ask it to stop. All its choices come from one
+generator of random numbers, and results come in the order of candidates, so a seed fixes the whole run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from typing import Final, Protocol
+
+import numpy as np
+
+from gp.lab.score import Fidelity, Score
+from gp.search import variation
+from gp.search.candidate import Candidate
+from gp.search.config import OPERATORS, Config
+from gp.search.genome import canonical_key, size, text_of
+from gp.search.screen import screen
+from gp.search.space import seeds
+from grammar.tree import Expression
+
+ATTEMPTS: Final = 50  # children made for each that is wanted, before a generation goes on with fewer
+ALWAYS: Final = ("gelu", "relu")  # seeds that no run goes without
+DUPLICATE: Final = "duplicate"
+UNFIT: Final = "did not fit"
+
+
+class Scorer(Protocol):
+    """What the engine needs of `gp.search.evaluator.Evaluator`."""
+
+    def scores(self, texts: Sequence[str], fidelity: Fidelity) -> Generator[Score | str]: ...
+
+
+class Observer:
+    """Hears what an engine does; does nothing itself."""
+
+    def rejected(self, candidate: Candidate) -> None:
+        """A candidate was turned away before training; its reason says why."""
+
+    def evaluated(self, candidate: Candidate) -> None:
+        """A candidate was trained."""
+
+    def generation_started(self, generation: int, count: int) -> None:
+        """So many new candidates are about to be trained; the first generation has number 0."""
+
+    def finals_started(self, count: int) -> None:
+        """So many measurements of finalists are about to be made."""
+
+    def final_measured(self, text: str) -> None:
+        """One of them was made."""
+
+
+class Engine:
+    """An evolution. `candidates` are those that were trained, in order; `rejections` counts the others by reason."""
+
+    def __init__(self, config: Config, scorer: Scorer, observers: Sequence[Observer] = ()) -> None:
+        self.config = config
+        self.candidates: list[Candidate] = []
+        self.rejections: Counter[str] = Counter()
+        self.stopping = False
+        self._scorer = scorer
+        self._observers = observers
+        self._rng = np.random.default_rng(config.seed)
+        self._known: set[str] = set()
+        self._count = 0
+
+    def stop(self) -> None:
+        """End the run after the evaluation in flight; what was found stays."""
+        self.stopping = True
+
+    def best(self, count: int) -> list[Candidate]:
+        """The best candidates so far that passed the gate."""
+        return sorted((c for c in self.candidates if c.reason is None), key=lambda c: c.rank)[:count]
+
+    def run(self) -> None:
+        """All generations, or as many as there are before `stop`."""
+        population = self._evaluate(0, self._initial())
+        for generation in range(1, self.config.generations):
+            if self.stopping:
+                return
+            elites = sorted(population, key=lambda c: c.rank)[: self.config.elites]
+            children = self._breed(population, generation, self.config.population - len(elites))
+            population = elites + self._evaluate(generation, children)
+
+    def _initial(self) -> list[Candidate]:
+        """Catalogue functions for half of the population, random trees for the rest."""
+        pool = sorted(seeds(), key=lambda item: item[0] not in ALWAYS)
+        first = [p for p in pool if p[0] in ALWAYS]
+        others = [pool[len(first) + int(k)] for k in self._rng.permutation(len(pool) - len(first))]
+        chosen: list[Candidate] = []
+        for name, expression in (first + others)[: self.config.population // 2]:
+            self._admit(chosen, 0, f"seed {name}", (), expression)
+        attempts = 0
+        while len(chosen) < self.config.population and attempts < ATTEMPTS * self.config.population:
+            tree = variation.ramped(self._rng, self.config.max_size, self.config.max_depth, attempts)
+            self._admit(chosen, 0, "random", (), tree)
+            attempts += 1
+        return chosen
+
+    def _breed(self, population: Sequence[Candidate], generation: int, wanted: int) -> list[Candidate]:
+        names, shares = list(OPERATORS), list(OPERATORS.values())
+        children: list[Candidate] = []
+        for _ in range(ATTEMPTS * wanted):
+            if len(children) == wanted:
+                break
+            operator = names[int(self._rng.choice(len(names), p=shares))]
+            parents = [self._tournament(population) for _ in range(2 if operator == "crossover" else 1)]
+            expressions = [p.expression for p in parents]
+            make: Callable[..., Expression] = variation.MUTATIONS.get(operator, variation.crossover)
+            child = make(self._rng, self.config.max_size, *expressions)
+            self._admit(children, generation, operator, tuple(p.number for p in parents), child)
+        return children
+
+    def _tournament(self, population: Sequence[Candidate]) -> Candidate:
+        entrants = self._rng.integers(len(population), size=self.config.tournament)
+        return min((population[int(k)] for k in entrants), key=lambda c: c.rank)
+
+    def _admit(self, chosen: list[Candidate], generation: int, origin: str, parents: tuple[int, ...], expression: Expression) -> None:
+        """Add a new candidate to those chosen, or turn it away."""
+        text = text_of(expression)
+        reason = "too large" if size(expression) > self.config.max_size else self._objection(text)
+        candidate = Candidate(self._count, generation, origin, parents, expression, text, reason=reason)
+        self._count += 1
+        if reason is None:
+            chosen.append(candidate)
+            return
+        self.rejections[reason] += 1
+        for observer in self._observers:
+            observer.rejected(candidate)
+
+    def _objection(self, text: str) -> str | None:
+        key = canonical_key(text)
+        if key in self._known:
+            return DUPLICATE
+        self._known.add(key)
+        return screen(text, self.config.max_operations)
+
+    def _evaluate(self, generation: int, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates with their scores; fewer, where the run is stopped."""
+        for observer in self._observers:
+            observer.generation_started(generation, len(candidates))
+        done: list[Candidate] = []
+        results = self._scorer.scores([c.text for c in candidates], self.config.search)
+        for candidate, result in zip(candidates, results, strict=True):
+            done.append(self._judged(candidate, result))
+            if self.stopping:
+                results.close()
+                break
+        return done
+
+    def _judged(self, candidate: Candidate, result: Score | str) -> Candidate:
+        if isinstance(result, str):
+            judged = dataclasses.replace(candidate, reason=result)
+        else:
+            judged = dataclasses.replace(candidate, score=result, reason=UNFIT if result.fit > self.config.gate else None)
+        if judged.reason is not None:
+            self.rejections[judged.reason.split(":")[0]] += 1
+        self.candidates.append(judged)
+        for observer in self._observers:
+            observer.evaluated(judged)
+        return judged

@@ -1,0 +1,131 @@
+"""The hall of fame: the best of a run, measured again from the text that is shown.
+
+The search picks the best of many noisy scores, which flatters them. So finalists are measured again on other seeds and for
+longer, and those that are kept once more on polynomials that the search has not seen. relu and gelu are measured likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gp.lab.score import Fidelity, Score
+from gp.search.candidate import Candidate, score_json
+from gp.search.engine import Engine, Observer, Scorer
+from gp.search.genome import canonical_key, short_text
+from gp.search.space import catalogue
+from grammar import catalog
+from grammar.printer import format_program
+
+BASELINES: Final = ("relu", "gelu")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A function and its scores. `name`: its name in the catalogue, if it is there. `unseen` is None where it was not measured."""
+
+    formula: str
+    name: str | None
+    score: Score
+    unseen: Score | None
+    candidate: Candidate | None
+
+    def to_json(self) -> dict[str, Any]:
+        found = {} if self.candidate is None else {"candidate": self.candidate.number, "generation": self.candidate.generation}
+        return {
+            "formula": self.formula,
+            "name": self.name,
+            **score_json(self.score),
+            "unseen_score": None if self.unseen is None else self.unseen.score,
+            **found,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hall:
+    """Entries from the best on, and the baselines. `complete`: measured again; if not, scores are those of the search."""
+
+    entries: tuple[Entry, ...]
+    baselines: tuple[Entry, ...]
+    complete: bool
+    seed: int
+    fidelity: Fidelity
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the same for the same seed: no times, no paths."""
+        schedule = self.fidelity.schedule
+        return {
+            "format": "hall-of-fame/1",
+            "seed": self.seed,
+            "complete": self.complete,
+            "measured": {"seeds": self.fidelity.seeds, "steps": schedule.steps, "learning_rate": schedule.learning_rate},
+            "entries": [{"rank": k, **e.to_json()} for k, e in enumerate(self.entries, 1)],
+            "baselines": [e.to_json() for e in self.baselines],
+        }
+
+
+def finals(engine: Engine) -> int:
+    """How many measurements `make_hall` makes, at most."""
+    return engine.config.finalists + engine.config.hall + 2 * len(BASELINES)
+
+
+def make_hall(engine: Engine, scorer: Scorer, observers: Sequence[Observer] = ()) -> Hall:
+    """The hall of fame of a finished search; of one that is stopped, before or while this runs, the best so far."""
+    config = engine.config
+    finalists = {short_text(c.text): c for c in engine.best(config.finalists)}
+    texts = [*(_text(name) for name in BASELINES), *finalists]
+    for observer in observers:
+        observer.finals_started(len(texts) + min(len(finalists), config.hall) + len(BASELINES))
+    measured = _measure(texts, config.final, engine, scorer, observers)
+    baselines = texts[: len(BASELINES)]
+    ranked = sorted(finalists.keys() & measured.keys(), key=lambda t: (measured[t].score, len(t), t))[: config.hall]
+    unseen = _measure([*baselines, *ranked], config.unseen, engine, scorer, observers)
+    if engine.stopping:
+        return _unfinished(engine)
+
+    def entry(text: str, candidate: Candidate | None = None) -> Entry:
+        return Entry(text, _known_as(text), measured[text], unseen.get(text), candidate)
+
+    first = tuple(entry(text) for text in baselines if text in measured)
+    return Hall(tuple(entry(text, finalists[text]) for text in ranked), first, True, config.seed, config.final)
+
+
+def _measure(texts: Sequence[str], fidelity: Fidelity, engine: Engine, scorer: Scorer, observers: Sequence[Observer]) -> dict[str, Score]:
+    """The scores of those programs that have one; fewer, where the run is stopped."""
+    found: dict[str, Score] = {}
+    if engine.stopping:
+        return found
+    results = scorer.scores(texts, fidelity)
+    for text, result in zip(texts, results, strict=True):
+        if isinstance(result, Score):
+            found[text] = result
+        for observer in observers:
+            observer.final_measured(text)
+        if engine.stopping:
+            results.close()
+            break
+    return found
+
+
+def _unfinished(engine: Engine) -> Hall:
+    """The best so far with the scores of the search."""
+    seeds = {c.origin.removeprefix("seed "): c for c in engine.candidates if c.origin.startswith("seed ")}
+
+    def entry(candidate: Candidate) -> Entry | None:
+        return candidate.score and Entry(candidate.text, _known_as(candidate.text), candidate.score, None, candidate)
+
+    entries = [entry(c) for c in engine.best(engine.config.hall)]
+    baselines = [entry(seeds[name]) for name in BASELINES if name in seeds]
+    config = engine.config
+    return Hall(tuple(e for e in entries if e), tuple(e for e in baselines if e), False, config.seed, config.search)
+
+
+def _text(name: str) -> str:
+    return format_program(catalog.entry(name).program, separator="; ")
+
+
+def _known_as(text: str) -> str | None:
+    """The catalogue's name for a function that is there."""
+    key = canonical_key(text)
+    return next((name for name in catalogue() if canonical_key(catalog.entry(name).text) == key), None)
