@@ -76,7 +76,10 @@ class Signature:
 def signature(parameters: tuple[LearnableParameter, ...], order: int) -> Signature:
     """What goes in and comes out at that order; see the module's docstring. Cotangents are named `cotangent1.0`, ...: a name
     with a point cannot be a parameter's."""
-    inputs: tuple[tuple[str, Span], ...] = (("x", Span.ELEMENT), *((p.name, Span.CHANNEL if p.per_channel else Span.SCALAR) for p in parameters))
+    inputs: tuple[tuple[str, Span], ...] = (
+        ("x", Span.ELEMENT),
+        *((p.name, Span.CHANNEL if p.per_channel else Span.SCALAR) for p in parameters),
+    )
     results: tuple[Span, ...] = (Span.ELEMENT,)
     for k in range(1, order + 1):
         cotangents = tuple((f"cotangent{k}.{i}", span) for i, span in enumerate(results))

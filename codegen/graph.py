@@ -89,7 +89,7 @@ def _intern(key: tuple[object, ...], create: Callable[[], Node]) -> Node:
 def is_structural(node: Node) -> bool:
     """Whether this is a constant that a kernel keeps in its code."""
     value = node.attribute
-    return node.operator == "constant" and (value in STRUCTURAL or not math.isfinite(value))  # type: ignore[arg-type, operator]
+    return node.operator == "constant" and (value in STRUCTURAL or not math.isfinite(value))  # type: ignore[arg-type]
 
 
 def constant(value: float) -> Node:

@@ -34,10 +34,8 @@ def may_be_undefined(root: Node) -> bool:
     """Whether a pointwise function can be NaN at an infinity. By structure: slots are tried with either sign."""
     slots = 1 + max((n.attribute for n in topological([root]) if n.operator == "slot" and isinstance(n.attribute, int)), default=-1)
     x = np.array([-_INF, _INF])
-    for sign in (1.0, -1.0):
-        if np.isnan(evaluate([root], {"x": x}, [sign * (1.5 + k) for k in range(slots)])[0]).any():
-            return True
-    return False
+    trials = ([sign * (1.5 + k) for k in range(slots)] for sign in (1.0, -1.0))
+    return any(np.isnan(evaluate([root], {"x": x}, trial)[0]).any() for trial in trials)
 
 
 def limits(root: Node, slots: Sequence[float]) -> tuple[float, float]:
@@ -64,4 +62,3 @@ def settled(value: Node, below: Node, above: Node) -> Node:
     infinity = constant(_INF)
     above_or_value = apply(OPERATORS["where"], apply(OPERATORS["eq"], _X, infinity), above, value)
     return apply(OPERATORS["where"], apply(OPERATORS["eq"], _X, constant(-_INF)), below, above_or_value)
-

@@ -94,4 +94,4 @@ def _include(name: str, helpers: dict[str, str]) -> None:
             _include(other, helpers)
     if name == "_tanh_gap":
         source = f"_TANH_GAP = {operators._TANH_GAP!r}\n\n\n{source}"
-    helpers[name] = source.replace(": Array", "").replace(" -> Array", "").replace(", n: int", ", n")
+    helpers[name] = source.replace(": Array", "").replace(" -> Any", "").replace(", n: int", ", n")

@@ -59,13 +59,13 @@ class Operator:
         return f"<operator {self.name}>"
 
 
-def _sinc(t: Array) -> Array:
+def _sinc(t: Array) -> Any:
     # sin(pi t) through the exact remainder t - 2 round(t/2): sin(pi*t) itself loses t*1e-16.
     remainder = t - 2 * np.round(t / 2)
     return np.where(t == 0, 1.0, np.where(np.isinf(t), 0.0, np.sin(np.pi * remainder) / np.where(t == 0, 1.0, np.pi * t)))
 
 
-def _sinc_slope(t: Array) -> Array:
+def _sinc_slope(t: Array) -> Any:
     # Below 0.05 the closed form loses 1e-16/t^2; the Taylor series in (pi t)^2 is exact to 1e-17 there with five terms.
     z2 = np.square(np.pi * np.where(np.abs(t) < 0.05, t, 0.0))
     series = -np.pi * np.pi * t / 3 * (1 - z2 / 10 * (1 - z2 / 28 * (1 - z2 / 54 * (1 - z2 / 88))))
@@ -74,7 +74,7 @@ def _sinc_slope(t: Array) -> Array:
     return np.where(np.abs(t) < 0.05, series, np.where(np.isinf(t), 0.0, closed))
 
 
-def _absorb(a: Array, b: Array) -> Array:
+def _absorb(a: Array, b: Array) -> Any:
     # An exact zero wins over an infinity; NaN stays NaN.
     vanishes = ((a == 0) & ~np.isnan(b)) | ((b == 0) & ~np.isnan(a))
     return np.where(vanishes, 0.0, a * b)
@@ -91,7 +91,7 @@ _TANH_GAP: Final = (-18888466084 / 194896477400625, 443861162 / 1856156927625, -
                     1382 / 155925, -62 / 2835, 17 / 315, -2 / 15, 1 / 3)  # fmt: skip
 
 
-def _tanh_gap(a: Array) -> Array:
+def _tanh_gap(a: Array) -> Any:
     near = np.where(np.abs(a) < 0.25, a, 0.0)
     return np.where(np.abs(a) < 0.25, near**3 * np.polyval(_TANH_GAP, near * near), a - np.tanh(a))
 
@@ -101,7 +101,7 @@ def _kernel_tanh_gap(b: Block, x: Value) -> Value:
     return b.select(abs(x) < (0.25 if x.type == "f64" else 0.5), x * square * b.horner(square, _TANH_GAP), x - elementary.tanh(b, x))
 
 
-def _tanh_slope(a: Array) -> Array:
+def _tanh_slope(a: Array) -> Any:
     t = np.exp(-2 * np.abs(a))
     return 4 * t / np.square(1 + t)
 
@@ -112,32 +112,32 @@ def _kernel_tanh_slope(b: Block, x: Value) -> Value:
     return t * 4.0 * reciprocal * reciprocal
 
 
-def _sigmoid(a: Array) -> Array:
+def _sigmoid(a: Array) -> Any:
     t = np.exp(-np.abs(a))
     return np.where(a < 0, t, 1.0) / (1 + t)
 
 
-def _softplus(a: Array) -> Array:
+def _softplus(a: Array) -> Any:
     return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
 
 
-def _logsigmoid(a: Array) -> Array:
+def _logsigmoid(a: Array) -> Any:
     return -_softplus(-a)
 
 
-def _gaussian(a: Array) -> Array:
+def _gaussian(a: Array) -> Any:
     return np.exp(-np.square(a))
 
 
-def _rsqrt(a: Array) -> Array:
+def _rsqrt(a: Array) -> Any:
     return 1 / np.sqrt(a)
 
 
-def _clamp(a: Array, low: Array, high: Array) -> Array:
+def _clamp(a: Array, low: Array, high: Array) -> Any:
     return np.minimum(np.maximum(a, low), high)
 
 
-def _whole_power(a: Array, n: int) -> Array:
+def _whole_power(a: Array, n: int) -> Any:
     return np.power(a, np.float64(n))
 
 
@@ -191,7 +191,7 @@ _TABLE: Final = (
     Operator("div", 2, np.divide, ("1/b", "-y/b"), lambda b, x, y: x / y, "({0} / {1})", r"\frac{{{0}}}{{{1}}}", flops=4, text="/", public=False, domain="b != 0"),
     Operator("pow", 2, np.power, ("b*a^(b - 1)", "where(a == 0 and b >= 0, 0, y*log(a))"), elementary.pow, "torch.pow({0}, {1})", "{0}^{{{1}}}",
              flops=0, transcendental=2, text="^", public=False, domain="a > 0, or b whole"),
-    Operator("ipow", 1, _whole_power, ("n*a^(n - 1)",), lambda b, x, n: elementary.power_integer(b, x, n), "({0} ** {n})", "{0}^{{{n}}}", flops=2, text="a^n", public=False,
+    Operator("ipow", 1, _whole_power, ("n*a^(n - 1)",), elementary.power_integer, "({0} ** {n})", "{0}^{{{n}}}", flops=2, text="a^n", public=False,
              doc="A whole power, by repeated squaring."),
     Operator("square", 1, np.square, ("2*a",), lambda b, x: x * x, "({0} * {0})", "{0}^2", text="a^2"),
     # Comparisons and choice; a comparison with NaN is false, but for !=

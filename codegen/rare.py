@@ -39,8 +39,15 @@ def rare_groups(kernel: Kernel) -> dict[int, Group]:
         members = tuple(i for i in found if code[i].args[2] < found[0])
         inside: set[int] = set()
         for index in reversed(live[: live.index(members[-1])]):
-            wanted = bool(users[index]) and all(u in inside or (u in members and index == code[u].args[1] and index not in code[u].args[::2]) for u in users[index])
-            if wanted and index not in kept and code[index].opcode not in ("input", "constant") and code[index].span in (Span.CHANNEL, Span.ELEMENT):
+            wanted = bool(users[index]) and all(
+                u in inside or (u in members and index == code[u].args[1] and index not in code[u].args[::2]) for u in users[index]
+            )
+            if (
+                wanted
+                and index not in kept
+                and code[index].opcode not in ("input", "constant")
+                and code[index].span in (Span.CHANNEL, Span.ELEMENT)
+            ):
                 inside.add(index)
         groups[members[0]] = Group(condition, members, tuple(sorted(inside)))
     return groups

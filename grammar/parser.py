@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 
@@ -95,7 +95,9 @@ class _Build(Transformer[Token, Any]):
     def number(self, token: Token) -> Number:
         value = float(token)
         if math.isinf(value):
-            raise _Mistake(f"the number {token[:20]} is too large", _position(token), "the largest is about 1.8e308; write inf for infinity")
+            raise _Mistake(
+                f"the number {token[:20]} is too large", _position(token), "the largest is about 1.8e308; write inf for infinity"
+            )
         return Number(value, _position(token))
 
     def name(self, token: Token) -> Name:
@@ -159,7 +161,9 @@ class _Build(Transformer[Token, Any]):
 
     def repeat(self, count: Token, *body: Binding | Repeat) -> Repeat:
         if not count.isdigit() or not 1 <= int(count[:6]) <= MAX_REPEAT:
-            raise _Mistake(f"cannot repeat {count[:12]} times", _position(count), f"write a whole number from 1 to {MAX_REPEAT} (MAX_REPEAT)")
+            raise _Mistake(
+                f"cannot repeat {count[:12]} times", _position(count), f"write a whole number from 1 to {MAX_REPEAT} (MAX_REPEAT)"
+            )
         return Repeat(int(count), body, _position(count))
 
     def start(self, *items: Statement | Expression) -> tuple[Statement | Expression, ...]:
@@ -186,19 +190,21 @@ def parse(text: str) -> Program:
     if len(text) > MAX_LENGTH:
         raise DSLError(f"the text has {len(text):,} characters", text[:200], Position(1, 1), f"the limit is {MAX_LENGTH:,} (MAX_LENGTH)")
     try:
-        items = _parser().parse(text)
+        items = cast(tuple[Statement | Expression, ...], _parser().parse(text))
     except _Mistake as mistake:
         reason, position, hint = mistake.arguments
         raise DSLError(reason, text, position, hint) from None
     except UnexpectedInput as problem:
         raise _explain(text, problem) from None
-    *statements, result = items
+    statements, result = items[:-1], items[-1]
     for item in statements:
         if isinstance(item, Expression):
-            raise DSLError("this value is not used", text, item.position, "bind it with name = ..., or wrap a long expression in parentheses")
+            raise DSLError(
+                "this value is not used", text, item.position, "bind it with name = ..., or wrap a long expression in parentheses"
+            )
     if not isinstance(result, Expression):
         raise DSLError("the program has no result", text, result.position, "end it with an expression, such as the name of a binding")
-    return Program(tuple(statements), result, text)
+    return Program(cast(tuple[Statement, ...], statements), result, text)
 
 
 def _explain(text: str, problem: UnexpectedInput) -> DSLError:
@@ -217,7 +223,9 @@ def _explain(text: str, problem: UnexpectedInput) -> DSLError:
         return DSLError(f"'{token}' closes nothing", text, _position(token), f"remove it, or open it with '{_partner(token.type)}' before")
     if token.type == "_END":
         shown = "';'" if token == ";" else "the end of the line"
-        return DSLError(f"{shown} comes too early", text, _position(token), "finish the expression, or wrap it in parentheses to go on below")
+        return DSLError(
+            f"{shown} comes too early", text, _position(token), "finish the expression, or wrap it in parentheses to go on below"
+        )
     previous = _previous(text, token)
     hint = _hint(token, previous, problem.accepts or problem.expected, unclosed)
     return DSLError(f"unexpected '{token[:40]}'", text, _position(token), hint)
@@ -248,7 +256,9 @@ def _hint(token: Token, previous: Token | None, accepts: set[str], unclosed: Tok
     if token.type == "LSQB":
         return "only a parameter has a channel axis: param slope[channel] = 0.25"
     if word in KEYWORDS:
-        return f"'{word}' is a word of the language; choose another name" if before != "RBRACE" else "separate statements by ';' or a new line"
+        return (
+            f"'{word}' is a word of the language; choose another name" if before != "RBRACE" else "separate statements by ';' or a new line"
+        )
     if previous is not None and str(previous) in ("param", "def", "repeat"):
         return {"param": "write param name = 0.5", "def": "write def name(t) = ...", "repeat": "write repeat 6 { u = ... }"}[str(previous)]
     if token.type in ("LPAR", "NAME", "NUMBER") and before in ("NUMBER", "RPAR", "NAME"):

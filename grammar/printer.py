@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Statement, Unary
+from grammar.tree import Binding, Call, Definition, Expression, Name, Number, Parameter, Program, Statement, Unary
 
 # How tightly a form binds; a part that binds less tightly than its place asks for is put in parentheses.
 _OR, _AND, _NOT, _COMPARISON, _SUM, _PRODUCT, _SIGNED, _POWER, _ATOM = range(9)
@@ -64,5 +64,3 @@ def _format_statement(statement: Statement) -> str:
 def format_program(program: Program, separator: str = "\n") -> str:
     """Canonical text: a statement a line (or joined by another separator, such as "; "), minimal parentheses."""
     return separator.join([*(_format_statement(s) for s in program.statements), format_expression(program.result)])
-
-

@@ -58,8 +58,8 @@ class CompiledFunction:
         known: dict[str, torch.Tensor | float] = dict(inputs)
         results: list[torch.Tensor] = []
         for stage in self.stages:
-            for k, value in enumerate(evaluate_constants(stage.tape, stage.tape_roots, tuple(slots))):
-                known[f"constant{k}"] = value
+            constants = evaluate_constants(stage.tape, stage.tape_roots, tuple(slots))
+            known |= {f"constant{k}": constant for k, constant in enumerate(constants)}
             results = stage.launch([_read(known[i.source], i) for i in stage.inputs], rows, channels)
             for output, value in zip(stage.outputs, results, strict=True):
                 if output.name.startswith("mean"):
@@ -176,7 +176,9 @@ def _load_entry(entry: bytes, storage: Storage) -> CompiledFunction:
         outputs = tuple(Output(name, Span(span), index) for name, span, index in item["outputs"])
         address = load_object(code[: item["size"]], [item["name"]])[item["name"]]
         code = code[item["size"] :]
-        stages.append(CompiledStage(inputs, outputs, _tape(item["tape"]), tuple(item["roots"]), CpuKernel(inputs, outputs, storage, address)))
+        stages.append(
+            CompiledStage(inputs, outputs, _tape(item["tape"]), tuple(item["roots"]), CpuKernel(inputs, outputs, storage, address))
+        )
     return _finish(stages, storage)
 
 

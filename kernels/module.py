@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,7 @@ def load_text(text_or_name_or_path: str | Path) -> str:
     return catalog.entry(name).text if name in catalog.names() else text_or_name_or_path
 
 
-class Activation(LazyModuleMixin, nn.Module):  # type: ignore[misc]
+class Activation(LazyModuleMixin, nn.Module):
     """y = f(x) by compiled kernels; x of any shape, float32, float64, bfloat16 or float16, y like x.
 
     The program's parameters are `nn.Parameter`s, float32 by default: a scalar one has shape (), one per channel has shape
@@ -73,14 +74,15 @@ class Activation(LazyModuleMixin, nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parameters = [getattr(self, _attribute(p.name)) for p in self.function.parameters]
         if self.backend == "eager":
-            return cast(torch.Tensor, eager(self.formula)(x, *parameters, channel_dim=self.channel_dim))
+            return eager(self.formula)(x, *parameters, channel_dim=self.channel_dim)
         if not x.is_floating_point():
             raise TypeError(f"an activation takes float32, float64, bfloat16 or float16, not {x.dtype}")
         ops.resolve_backend(x, self.backend)
         return ops.evaluate([x, *parameters], self.formula, 0, self.channel_dim, self.backend)[0]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
-        return _restore(*self.__reduce__()[1], memo=memo)
+        formula, channel_dim, backend, training, parameters = self.__reduce__()[1]
+        return _restore(formula, channel_dim, backend, training, copy.deepcopy(parameters, memo))
 
     def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
         parameters = {name: value for name, value in self._parameters.items() if not isinstance(value, UninitializedParameter)}
@@ -144,15 +146,15 @@ def eager(text: str) -> Callable[..., torch.Tensor]:
 
 def _attribute(name: str) -> str:
     """A module has attributes of its own, such as `training`; a parameter of such a name gets an underscore."""
-    return name if not hasattr(Activation, name) and name not in ("training", "formula", "function", "backend", "channel_dim") else f"{name}_"
+    return (
+        name if not hasattr(Activation, name) and name not in ("training", "formula", "function", "backend", "channel_dim") else f"{name}_"
+    )
 
 
-def _restore(formula: str, channel_dim: int, backend: str, training: bool, parameters: dict[str, nn.Parameter], memo: dict[int, Any] | None = None) -> Activation:
-    import copy  # noqa: PLC0415
-
+def _restore(formula: str, channel_dim: int, backend: str, training: bool, parameters: dict[str, nn.Parameter]) -> Activation:
     module = Activation(formula, channel_dim=channel_dim, backend=backend)
     for name, value in parameters.items():
-        module.register_parameter(name, copy.deepcopy(value, memo) if memo is not None else value)
+        module.register_parameter(name, value)
     return module.train(training)
 
 

@@ -18,8 +18,10 @@ from codegen.instructions import Span
 from codegen.limits import is_pointwise
 from kernels.compiled import STORAGES, Backend, compiled, program
 
-_library = Library("actgp", "DEF")
-_library.define("evaluate(Tensor[] inputs, str program, int order, int channel_dim, str backend) -> Tensor[]")
+_library = Library("actgp", "DEF")  # type: ignore[no-untyped-call]
+_library.define(  # type: ignore[no-untyped-call]
+    "evaluate(Tensor[] inputs, str program, int order, int channel_dim, str backend) -> Tensor[]"
+)
 
 
 def resolve_backend(x: torch.Tensor, backend: str) -> Backend:
@@ -60,7 +62,8 @@ def _evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim
 
 def _dense_order(x: torch.Tensor) -> list[int]:
     """The dimensions from the slowest to the fastest in memory, if x then fills its memory without gaps; else as they are."""
-    dims = sorted(range(x.dim()), key=lambda d: -x.stride(d))
+    strides = x.stride()
+    dims = sorted(range(x.dim()), key=lambda d: -strides[d])
     return dims if x.permute(dims).is_contiguous() else list(range(x.dim()))
 
 
@@ -103,7 +106,9 @@ def _backward(ctx: Any, gradients: Sequence[torch.Tensor | None]) -> tuple[Any, 
     return list(results), None, None, None, None
 
 
-def _vmap(info: Any, in_dims: Any, inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> tuple[Any, Any]:
+def _vmap(
+    info: Any, in_dims: Any, inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str
+) -> tuple[Any, Any]:
     """A pointwise program sees a batch as one larger tensor; any other is evaluated sample by sample."""
     dims = in_dims[0]
     if is_pointwise(program(text).structure):
@@ -149,7 +154,7 @@ def evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim:
     return results
 
 
-_library.impl("evaluate", _evaluate, "CompositeExplicitAutograd")
+_library.impl("evaluate", _evaluate, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 register_fake("actgp::evaluate", _fake, lib=_library)
 register_autograd("actgp::evaluate", _backward, setup_context=_setup_context, lib=_library)
 register_vmap("actgp::evaluate", _vmap, lib=_library)

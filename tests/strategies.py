@@ -16,14 +16,22 @@ def _numbers() -> st.SearchStrategy[Expression]:
 
 def _conditions(children: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
     compare = st.builds(lambda s, a, b: Chain((s,), (a, b)), st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), children, children)
-    return st.one_of(compare, st.builds(lambda a: Unary("not", a), compare), st.builds(lambda s, a, b: Chain((s,), (a, b)), st.sampled_from(["and", "or"]), compare, compare))
+    return st.one_of(
+        compare,
+        st.builds(lambda a: Unary("not", a), compare),
+        st.builds(lambda s, a, b: Chain((s,), (a, b)), st.sampled_from(["and", "or"]), compare, compare),
+    )
 
 
 def _extend(names: list[str], functions: list[str], powers: bool):
     def extend(children: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-        sums = st.builds(lambda a, b, c, s, t: Chain((s, t), (a, b, c)), children, children, children, st.sampled_from("+-"), st.sampled_from("+-"))
+        sums = st.builds(
+            lambda a, b, c, s, t: Chain((s, t), (a, b, c)), children, children, children, st.sampled_from("+-"), st.sampled_from("+-")
+        )
         products = st.builds(lambda a, b: Chain(("*",), (a, b)), children, children)
-        calls = st.builds(lambda f, a, b, c: Call(f, (a, b, c)[: FUNCTIONS[f].arity]), st.sampled_from(functions), children, children, children)
+        calls = st.builds(
+            lambda f, a, b, c: Call(f, (a, b, c)[: FUNCTIONS[f].arity]), st.sampled_from(functions), children, children, children
+        )
         choices = st.builds(lambda c, a, b: Call("where", (c, a, b)), _conditions(children), children, children)
         branches = [sums, products, calls, choices, st.builds(lambda a: Unary("-", a), children)]
         if powers:

@@ -47,7 +47,10 @@ def test_the_example_of_the_design():
         ("1 if x < 0 else 2", Call("where", (Chain(("<",), (Name("x"), Number(0.0))), Number(1.0), Number(2.0)))),
         ("x - 1 + 2", Chain(("-", "+"), (Name("x"), Number(1.0), Number(2.0)))),
         ("x - (1 + 2)", Chain(("-",), (Name("x"), Chain(("+",), (Number(1.0), Number(2.0)))))),
-        ("not x < 1 and x > 0", Chain(("and",), (Unary("not", Chain(("<",), (Name("x"), Number(1.0)))), Chain((">",), (Name("x"), Number(0.0)))))),
+        (
+            "not x < 1 and x > 0",
+            Chain(("and",), (Unary("not", Chain(("<",), (Name("x"), Number(1.0)))), Chain((">",), (Name("x"), Number(0.0))))),
+        ),
         ("(x\n + 1)", Chain(("+",), (Name("x"), Number(1.0)))),
         (".5e-1", Number(0.05)),
     ],
@@ -75,7 +78,7 @@ def test_a_long_sum_is_not_deep():
 
 
 def test_errors_survive_pickling():
-    import pickle  # noqa: PLC0415
+    import pickle
 
     with pytest.raises(grammar.DSLError) as caught:
         grammar.parse("x +")

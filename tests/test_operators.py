@@ -80,7 +80,11 @@ def test_derivative_against_mpmath(operator):
                 if _near_kink(operator, point):
                     continue
                 values = {n: np.float64(p > 0 if b else p) for n, p, b in zip("abc", point, operator.boolean_arguments, strict=False)}
-                actual = float(evaluate([slope], {n: (bool(v) if b else v) for (n, v), b in zip(values.items(), operator.boolean_arguments, strict=False)})[0])
+                actual = float(
+                    evaluate(
+                        [slope], {n: (bool(v) if b else v) for (n, v), b in zip(values.items(), operator.boolean_arguments, strict=False)}
+                    )[0]
+                )
 
                 def along(t, point=point, k=k):
                     moved = [(p > 0 if b else mpf(p)) for p, b in zip(point, operator.boolean_arguments, strict=False)]

@@ -49,7 +49,9 @@ def test_rule_against_mpmath(rule):
         if getattr(expected, "imag", 0) != 0 or not isfinite(expected):
             continue  # outside the real domain
         checked += 1
-        assert bool(expected) is bool(actual) if isinstance(expected, bool) else abs(expected - actual) <= mpf(10) ** -40 * (1 + abs(expected))
+        assert (
+            bool(expected) is bool(actual) if isinstance(expected, bool) else abs(expected - actual) <= mpf(10) ** -40 * (1 + abs(expected))
+        )
     assert checked >= 5
 
 
@@ -70,7 +72,12 @@ def test_meaning_is_preserved(program):
     for passed in (simple, guard_products(simple), simplify(simple)):
         value = np.broadcast_to(evaluate(passed, inputs)[0], x.shape)
         finite = np.isfinite(raw + 0 * x)
-        np.testing.assert_allclose(value[finite], np.broadcast_to(raw, x.shape)[finite], rtol=1e-9, atol=1e-9 * max(1.0, float(np.abs(raw[np.isfinite(raw)]).max(initial=0))))
+        np.testing.assert_allclose(
+            value[finite],
+            np.broadcast_to(raw, x.shape)[finite],
+            rtol=1e-9,
+            atol=1e-9 * max(1.0, float(np.abs(raw[np.isfinite(raw)]).max(initial=0))),
+        )
 
 
 @settings(max_examples=100)

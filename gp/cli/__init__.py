@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except _UsageError as error:
+        if not str(error):  # no command was given, and the help is printed already
+            return _BAD_INPUT
         return _fail(_usage_message(cast(typer.BadParameter, error)))
     except Exception as error:
         message = explain(error)
@@ -59,11 +61,14 @@ def _fail(message: str) -> int:
 
 def _usage_message(error: typer.BadParameter) -> str:
     """What is wrong with the arguments, and what helps where a shell or an option parser reads an expression in its own way."""
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
     option = getattr(error, "option_name", "")
-    if option.startswith("-") and not option.startswith("--"):
-        return f'{message}; an expression that begins with a minus goes last, after --, as in: gp show -- "-x"'
-    if "unexpected extra argument" in message:
-        return f'{message}; an expression with spaces needs quotes, as in: gp show "x + 1"'
-    command = error.ctx.command_path if error.ctx is not None else "gp"
+    if error.ctx is None:
+        return message
+    command = error.ctx.command_path
+    if any((parameter.metavar or "").startswith("EXPR") for parameter in error.ctx.command.params):
+        if option.startswith("-") and not option.startswith("--"):
+            return f'{message}; an expression that begins with a minus goes last, after --, as in: {command} -- "-x"'
+        if "unexpected extra argument" in message:
+            return f'{message}; an expression with spaces needs quotes, as in: {command} "x + 1"'
     return f"{message} (see {command} --help)"

@@ -45,19 +45,22 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _row(name: str) -> dict[str, Any]:
-    from codegen.function import activation  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    from codegen.build import build  # noqa: PLC0415
     from gp.cli.plots import sparkline  # noqa: PLC0415
-    from gp.cli.sampling import sample  # noqa: PLC0415
+    from gp.cli.sampling import evaluate_at  # noqa: PLC0415
     from grammar import catalog, format_program  # noqa: PLC0415
 
     entry = catalog.entry(name)
-    function = activation(entry.program)
+    function = build(entry.program)
+    (value,) = evaluate_at(np.linspace(-5.0, 5.0, _CURVE), [function.result], function.parameters)
     return {
         "name": name,
         "formula": format_program(entry.program),
         "parameters": [{"name": p.name, "per_channel": p.per_channel, "initial": p.initial} for p in function.parameters],
         "notes": list(entry.notes),
-        "curve": sparkline(sample(function).value, _CURVE),
+        "curve": sparkline(value),
     }
 
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from kernels.report import Report
 
 
-_NVIDIA: Final = (Target.SM_90, Target.SM_80, Target.SM_100)
-_TARGETS: Final[Mapping[Emit, tuple[Target, ...]]] = {Emit.PTX: _NVIDIA, Emit.SASS: _NVIDIA, Emit.AMDGCN: (Target.GFX942,)}  # default first
+_NVIDIA: Final = (Target.SM_80, Target.SM_90, Target.SM_100)
+_TARGETS: Final[Mapping[Emit, tuple[Target, ...]]] = {Emit.PTX: _NVIDIA, Emit.SASS: _NVIDIA, Emit.AMDGCN: (Target.GFX942,)}
+_DEFAULT: Final[Mapping[Emit, Target]] = {Emit.PTX: Target.SM_90, Emit.SASS: Target.SM_90, Emit.AMDGCN: Target.GFX942}
 
 
 def emit(function: Activation, what: Emit, *, backward: bool = False, target: Target | None = None) -> str:
@@ -25,11 +26,10 @@ def emit(function: Activation, what: Emit, *, backward: bool = False, target: Ta
     For triton, llvm, asm and machine code: float32 kernels, forward or backward. For torch, numpy and latex: f(x) or df/dx.
     Raises CommandError for a target that cannot be had.
     """
-    if target is not None and target not in _TARGETS.get(what, ()):
-        usable = ", ".join(_TARGETS[what]) if what in _TARGETS else ""
-        raise CommandError(
-            f"--emit {what} is for the targets {usable}, not {target}" if usable else f"--target has no meaning for --emit {what}"
-        )
+    if target is not None and what not in _TARGETS:
+        raise CommandError(f"--target has no meaning for --emit {what}")
+    if target is not None and target not in _TARGETS[what]:
+        raise CommandError(f"--emit {what} is for the targets {', '.join(_TARGETS[what])}, not {target}")
     if what in (Emit.TORCH, Emit.NUMPY, Emit.LATEX):
         text = _printer(what, tuple(p.name for p in function.parameters))(function.slope if backward else function.graph)
     else:
@@ -74,7 +74,7 @@ def _kernel_text(kernel: Kernel, what: Emit, target: Target | None) -> str:
     _require_triton()
     from kernels.report import static_report  # noqa: PLC0415
 
-    return static_report(kernel, target or _TARGETS[what][0]).asm[what]
+    return static_report(kernel, target or _DEFAULT[what]).asm[what]
 
 
 def _require_triton() -> None:

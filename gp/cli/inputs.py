@@ -42,8 +42,11 @@ def load(argument: str) -> Named:
     try:
         return Named("", (), activation(parse(argument)))
     except DSLError as error:
-        if _exists(name):
+        if name and _exists(name):
             raise CommandError(f"{name} is not the name of an activation file, which ends in {_SUFFIX}") from error
+        near = nearest(name, catalog.names()) if name.isidentifier() else ""
+        if near:
+            raise CommandError(f"there is no activation called '{name}' (see gp list); did you mean '{near}'?") from error
         raise
 
 
@@ -65,11 +68,11 @@ def _suggestion(path: Path) -> str:
     if path.stem in catalog.names() and path.name == str(path):
         return f"; the catalogue's activation is called {path.stem}, without {_SUFFIX}"
     try:
-        beside = [file.name for file in path.parent.iterdir() if file.suffix == _SUFFIX]
+        beside = [file.stem for file in path.parent.iterdir() if file.suffix == _SUFFIX]
     except OSError:
         return ""
-    near = nearest(path.name, beside)
-    return f"; did you mean {path.parent / near}?" if near else ""
+    near = nearest(path.stem, beside)
+    return f"; did you mean {path.parent / near}{_SUFFIX}?" if near else ""
 
 
 def _exists(name: str) -> bool:

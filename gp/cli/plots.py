@@ -14,9 +14,9 @@ _BRAILLE: Final = 0x2800
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of a cell's 4 x 2 dots (Unicode 15, Braille Patterns)
 
 
-def sparkline(values: Array, width: int, cut: float = 5.0) -> str:
-    """`width` characters from the lowest to the highest value within [-cut, cut]; blank where there is no number."""
-    picked = np.clip(values[np.linspace(0, len(values) - 1, width).round().astype(int)], -cut, cut)
+def sparkline(values: Array, cut: float = 5.0) -> str:
+    """A character for each value, from the lowest to the highest one within [-cut, cut]; blank where there is no number."""
+    picked = np.clip(values, -cut, cut)
     known = picked[~np.isnan(picked)]
     low, span = (known.min(), np.ptp(known)) if known.size else (0.0, 0.0)
     # Rounding noise on a constant function is no curve.

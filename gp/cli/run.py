@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -16,7 +19,6 @@ from gp.cli.errors import CommandError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from gp.cli.progress import Progress
     from gp.search.config import Config
     from gp.search.engine import Engine
     from gp.search.hall import Hall
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    *,
     seed: Annotated[int, typer.Option(help="The same seed gives the same hall of fame, with any number of workers.")] = 0,
     population: Annotated[int, typer.Option(help="Candidates in a generation.")] = 64,
     generations: Annotated[int, typer.Option(help="Generations, the first random one included.")] = 12,
@@ -46,7 +49,9 @@ def run(
     from gp.search.config import Config, ConfigError  # noqa: PLC0415 - `gp --help` does without what this imports
 
     try:
-        config = Config(seed=seed, population=population, generations=generations, steps=steps, workers=_cores() if workers is None else workers)
+        config = Config(
+            seed=seed, population=population, generations=generations, steps=steps, workers=_cores() if workers is None else workers
+        )
     except ConfigError as error:
         raise CommandError(str(error)) from error
     hall, folder, stopped = _search(config, out or _new_folder(), quiet, json_)
@@ -66,27 +71,46 @@ def _search(config: Config, folder: Path, quiet: bool, to_stderr: bool) -> tuple
 
     from gp.cli.progress import make_progress  # noqa: PLC0415
     from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
-    from gp.search.engine import Engine, Observer  # noqa: PLC0415
+    from gp.search.engine import Engine  # noqa: PLC0415
     from gp.search.evaluator import Evaluator  # noqa: PLC0415
     from gp.search.hall import make_hall  # noqa: PLC0415
 
     try:
         with RunStore(folder, config) as store, Evaluator(config.workers) as evaluator:
-            observers: list[Observer] = [store]
-            engine = Engine(config, evaluator, observers)
-            progress: Progress | None = None if quiet else make_progress(engine, to_stderr)
-            if progress is None:
-                _stop_on_interrupt(engine)
-                hall = _finish(engine)
-            else:
-                observers.append(progress)
-                with progress:
-                    _stop_on_interrupt(engine)
-                    engine.run()
-                    hall = make_hall(engine, evaluator, observers)
+            engine = Engine(config, evaluator, [store])
+            with make_progress(engine, quiet, to_stderr) as progress, _interruptible(engine):
+                engine.observers.append(progress)
+                engine.run()
+                hall = make_hall(engine)
             store.save_hall(hall)
     except RunDirectoryError as error:
         raise CommandError(str(error)) from error
     except BrokenProcessPool as error:
         raise CommandError(f"a worker process died; what was found until then is in {folder / 'candidates.jsonl'}") from error
     return hall, folder, engine.stopping
+
+
+@contextlib.contextmanager
+def _interruptible(engine: Engine) -> Iterator[None]:
+    """Ctrl-C once ends the search after the evaluation in flight; a second one ends the process."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        engine.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _new_folder() -> Path:
+    """A directory that is not there yet, named after the time."""
+    name = f"{datetime.now():%Y%m%d-%H%M%S}"
+    return next(folder for k in itertools.count(1) if not (folder := Path("runs", name if k == 1 else f"{name}-{k}")).exists())

@@ -54,15 +54,15 @@ class Observer:
 
 
 class Engine:
-    """An evolution. `candidates` are those that were trained, in order; `rejections` counts the others by reason."""
+    """An evolution. `candidates` are those that were trained, in order; `rejections` counts by reason those that came to nothing."""
 
     def __init__(self, config: Config, scorer: Scorer, observers: Sequence[Observer] = ()) -> None:
         self.config = config
         self.candidates: list[Candidate] = []
         self.rejections: Counter[str] = Counter()
         self.stopping = False
-        self._scorer = scorer
-        self._observers = observers
+        self.scorer = scorer
+        self.observers = list(observers)
         self._rng = np.random.default_rng(config.seed)
         self._known: set[str] = set()
         self._count = 0
@@ -128,7 +128,7 @@ class Engine:
             chosen.append(candidate)
             return
         self.rejections[reason] += 1
-        for observer in self._observers:
+        for observer in self.observers:
             observer.rejected(candidate)
 
     def _objection(self, text: str) -> str | None:
@@ -140,10 +140,10 @@ class Engine:
 
     def _evaluate(self, generation: int, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with their scores; fewer, where the run is stopped."""
-        for observer in self._observers:
+        for observer in self.observers:
             observer.generation_started(generation, len(candidates))
         done: list[Candidate] = []
-        results = self._scorer.scores([c.text for c in candidates], self.config.search)
+        results = self.scorer.scores([c.text for c in candidates], self.config.search)
         for candidate, result in zip(candidates, results, strict=True):
             done.append(self._judged(candidate, result))
             if self.stopping:
@@ -159,6 +159,6 @@ class Engine:
         if judged.reason is not None:
             self.rejections[judged.reason.split(":")[0]] += 1
         self.candidates.append(judged)
-        for observer in self._observers:
+        for observer in self.observers:
             observer.evaluated(judged)
         return judged

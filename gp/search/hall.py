@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gp.lab.score import Fidelity, Score
 from gp.search.candidate import Candidate, score_json
-from gp.search.engine import Engine, Observer, Scorer
+from gp.search.engine import Engine
 from gp.search.genome import canonical_key, short_text
 from gp.search.space import catalogue
 from grammar import catalog
@@ -70,17 +70,17 @@ def finals(engine: Engine) -> int:
     return engine.config.finalists + engine.config.hall + 2 * len(BASELINES)
 
 
-def make_hall(engine: Engine, scorer: Scorer, observers: Sequence[Observer] = ()) -> Hall:
+def make_hall(engine: Engine) -> Hall:
     """The hall of fame of a finished search; of one that is stopped, before or while this runs, the best so far."""
     config = engine.config
     finalists = {short_text(c.text): c for c in engine.best(config.finalists)}
     texts = [*(_text(name) for name in BASELINES), *finalists]
-    for observer in observers:
+    for observer in engine.observers:
         observer.finals_started(len(texts) + min(len(finalists), config.hall) + len(BASELINES))
-    measured = _measure(texts, config.final, engine, scorer, observers)
+    measured = _measure(texts, config.final, engine)
     baselines = texts[: len(BASELINES)]
     ranked = sorted(finalists.keys() & measured.keys(), key=lambda t: (measured[t].score, len(t), t))[: config.hall]
-    unseen = _measure([*baselines, *ranked], config.unseen, engine, scorer, observers)
+    unseen = _measure([*baselines, *ranked], config.unseen, engine)
     if engine.stopping:
         return _unfinished(engine)
 
@@ -91,16 +91,16 @@ def make_hall(engine: Engine, scorer: Scorer, observers: Sequence[Observer] = ()
     return Hall(tuple(entry(text, finalists[text]) for text in ranked), first, True, config.seed, config.final)
 
 
-def _measure(texts: Sequence[str], fidelity: Fidelity, engine: Engine, scorer: Scorer, observers: Sequence[Observer]) -> dict[str, Score]:
+def _measure(texts: Sequence[str], fidelity: Fidelity, engine: Engine) -> dict[str, Score]:
     """The scores of those programs that have one; fewer, where the run is stopped."""
     found: dict[str, Score] = {}
     if engine.stopping:
         return found
-    results = scorer.scores(texts, fidelity)
+    results = engine.scorer.scores(texts, fidelity)
     for text, result in zip(texts, results, strict=True):
         if isinstance(result, Score):
             found[text] = result
-        for observer in observers:
+        for observer in engine.observers:
             observer.final_measured(text)
         if engine.stopping:
             results.close()
@@ -113,7 +113,7 @@ def _unfinished(engine: Engine) -> Hall:
     seeds = {c.origin.removeprefix("seed "): c for c in engine.candidates if c.origin.startswith("seed ")}
 
     def entry(candidate: Candidate) -> Entry | None:
-        return candidate.score and Entry(candidate.text, _known_as(candidate.text), candidate.score, None, candidate)
+        return Entry(candidate.text, _known_as(candidate.text), candidate.score, None, candidate) if candidate.score else None
 
     entries = [entry(c) for c in engine.best(engine.config.hall)]
     baselines = [entry(seeds[name]) for name in BASELINES if name in seeds]

@@ -1,0 +1,40 @@
+"""The functions of the throughput figures: the program, and what a torch user would write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One function written twice."""
+
+    name: str
+    text: str
+    eager: Callable[[torch.Tensor], torch.Tensor]
+
+
+FUSED: Final = (
+    Contest("gelusine", "gelu(x) + 0.1*sin(x)", lambda x: F.gelu(x) + 0.1 * torch.sin(x)),
+    Contest("gelu_sinc_perturbation", "gelu(x)*(1 + 0.5*sinc(x))", lambda x: F.gelu(x) * (1 + 0.5 * torch.sinc(x))),
+    Contest(
+        "gmtu",
+        "tanh(1.5*x)*exp(-0.2*x^2) + 0.1*x",
+        lambda x: torch.tanh(1.5 * x) * torch.exp(-0.2 * x**2) + 0.1 * x,
+    ),
+    Contest("mish", "x*tanh(softplus(x))", lambda x: x * torch.tanh(F.softplus(x))),
+    Contest("snake", "x + sin(x)^2", lambda x: x + torch.sin(x) ** 2),
+    Contest("silu", "x/(1 + exp(-x))", lambda x: x / (1 + torch.exp(-x))),
+    Contest("x*tanh(exp(x))", "x*tanh(exp(x))", lambda x: x * torch.tanh(torch.exp(x))),
+    Contest("exp(-x^2)*sin(3*x) + 0.1*x", "exp(-x^2)*sin(3*x) + 0.1*x", lambda x: torch.exp(-(x**2)) * torch.sin(3 * x) + 0.1 * x),
+)
+COPY_BOUND: Final = (
+    Contest("relu", "relu(x)", F.relu),
+    Contest("hardswish", "hardswish(x)", F.hardswish),
+    Contest("squared_relu", "relu(x)^2", lambda x: F.relu(x) ** 2),
+)

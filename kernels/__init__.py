@@ -1,0 +1,1 @@
+"""Compiling, caching and launching kernels, and what torch sees of them."""
