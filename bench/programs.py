@@ -40,9 +40,8 @@ def _expression(operators: int, varies: bool, structure: random.Random, constant
 
     chance = structure.random()
     if chance < 0.5:
-        sign = structure.choice(_SIGNS)
-        return "({0} {sign} {1})".format(*parts(1, 2), sign=sign)
+        return f"({f' {structure.choice(_SIGNS)} '.join(parts(1, 2))})"
     if chance < 0.55 and operators > 1:
-        return "where({0} < {1}, {2}, {3})".format(*parts(2, 4))
+        return "where({} < {}, {}, {})".format(*parts(2, 4))
     operator = structure.choice(_NAMED)
     return f"{operator.name}({', '.join(parts(1, operator.arity))})"

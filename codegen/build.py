@@ -16,10 +16,17 @@ from codegen.instructions import Span
 from codegen.operators import FUNCTIONS, OPERATORS, Operator
 from grammar import DSLError, Position, catalog, nearest, parse
 from grammar.limits import MAX_NODES, MAX_UNROLLED
-from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Repeat, Unary
+from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Repeat, Unary, walk
 
 CONSTANTS: Final = {"pi": math.pi, "e": math.e, "inf": math.inf}
 STATISTICS: Final = ("mean", "var", "std", "rms")
+_FOREIGN: Final = {  # what other languages and libraries have -> what to write here
+    "arccos": "acos(a)", "arccosh": "acosh(a)", "arcsin": "asin(a)", "arcsinh": "asinh(a)", "arctan2": "atan(a/b)", "arctanh": "atanh(a)",
+    "atan2": "atan(a/b)", "average": "mean(a)", "clip": "clamp(a, low, high)", "fabs": "abs(a)", "fmax": "max(a, b)", "fmin": "min(a, b)",
+    "ln": "log(a)", "log10": "log(a)/log(10)", "log2": "log(a)/log(2)", "logistic": "sigmoid(a)", "maximum": "max(a, b)",
+    "minimum": "min(a, b)", "normalize": "(x - mean(x))/(std(x) + 1e-6)", "pow": "a^b", "power": "a^b", "roll": "shift(a, 1)",
+    "sech": "1/cosh(a)", "sgn": "sign(a)", "step": "where(a > 0, 1, 0)", "sum": "mean(a), an average", "variance": "var(a)",
+}  # fmt: skip
 MAX_SHIFT: Final = 1024  # places; farther than any layer is wide in the lab
 _INFIX: Final = {
     "+": "add",
@@ -106,6 +113,7 @@ class _Builder:
     positions: dict[str, tuple[str, Position]] = field(default_factory=dict)  # name -> (what it is, where)
     used: set[str] = field(default_factory=set)
     visits: int = 0
+    depth: int = 0
     functions: Mapping[str, Operator] = field(default_factory=lambda: FUNCTIONS)
 
     def fail(self, position: Position, reason: str, hint: str = "") -> NoReturn:
@@ -120,8 +128,9 @@ class _Builder:
             elif isinstance(statement, Definition):
                 self.definition(statement)
             elif isinstance(statement, Binding):
+                value = self.expression(statement.value)
                 self.declare(statement.name, "binding", statement.position)
-                self.scope[statement.name] = self.expression(statement.value)
+                self.scope[statement.name] = value
             else:
                 self.repeat(statement)
         result = self.real(program.result)
@@ -142,8 +151,16 @@ class _Builder:
 
     def parameter(self, statement: Parameter) -> None:
         self.declare(statement.name, "parameter", statement.position)
+        for part in walk(statement.initial):
+            if isinstance(part, Name) and part.name not in CONSTANTS:
+                self.fail(
+                    part.position,
+                    f"the initial value of '{statement.name}' cannot depend on '{part.name}'",
+                    "write a constant such as 0.25 or 1/3",
+                )
         inner = _Builder(self.text, {}, visits=self.visits)
         node = inner.real(statement.initial)
+        self.visits = inner.visits
         # Everything that is constant folds to one number; the definition (NumPy) evaluates it.
         from codegen.simplify import simplify  # noqa: PLC0415 - simplification is built upon this module
 
@@ -177,9 +194,10 @@ class _Builder:
                         f"a repeat cannot change '{step.name}'",
                         "it changes bindings made before it: u = 0.5 above, u = ... inside",
                     )
+                value = self.expression(step.value)
                 if k == 0 and step.name not in self.scope:
                     self.declare(step.name, "binding", step.position)
-                self.scope[step.name] = self.expression(step.value)
+                self.scope[step.name] = value
         for name in set(self.scope) - outer:
             del self.scope[name]
 
@@ -223,8 +241,9 @@ class _Builder:
             return self.scope[node.name]
         if node.name in CONSTANTS:
             return constant(CONSTANTS[node.name])
-        if node.name in FUNCTIONS or node.name in self.definitions or node.name in catalog.names() or node.name in STATISTICS:
-            self.fail(node.position, f"'{node.name}' is a function", f"call it: {node.name}(x)")
+        if node.name in FUNCTIONS or node.name in self.definitions or node.name in catalog.names() or node.name in (*STATISTICS, "shift"):
+            call = "shift(x, 1)" if node.name == "shift" else f"{node.name}(x)"
+            self.fail(node.position, f"'{node.name}' is a function", f"call it: {call}")
         if node.name in self.positions:
             self.fail(node.position, f"'{node.name}' lives only inside its repeat", "bind it before the repeat to use it afterwards")
         close = nearest(node.name, [*self.scope, *CONSTANTS])
@@ -267,10 +286,17 @@ class _Builder:
             return self.catalog_function(name, self.real(node.arguments[0]))
         if name in self.scope or name in CONSTANTS:
             self.fail(node.position, f"'{name}' is a number, not a function", f"a product needs its sign: {name}*(...)")
+        if name in self.positions and self.positions[name][0] == "function":
+            self.fail(
+                node.position,
+                f"'{name}' cannot be called here",
+                "a function sees those defined above it, never itself; repeat 6 { ... } iterates",
+            )
+        if name.lower() in _FOREIGN:
+            self.fail(node.position, f"unknown function '{name}'", f"write {_FOREIGN[name.lower()]}")
         close = nearest(name, [*FUNCTIONS, *STATISTICS, "shift", *self.definitions, *catalog.names()])
-        self.fail(
-            node.position, f"unknown function '{name}'", f"did you mean '{close}'?" if close else "`gp list` shows the functions there are"
-        )
+        hint = f"did you mean '{close}'?" if close else "`gp list` shows the functions there are"
+        self.fail(node.position, f"unknown function '{name}'", hint)
 
     def check_count(self, node: Call, expected: int) -> None:
         if len(node.arguments) != expected:

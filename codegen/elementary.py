@@ -169,11 +169,24 @@ def decay(b: Block, x: Value) -> Value:
 
 
 def gaussian(b: Block, x: Value) -> Value:
-    """exp(-x^2). An ulp of x^2 = 100 would be 60 ulp of the result, so the rounding error of the square is kept: square + low = x^2."""
+    """exp(-x^2)."""
+    return _bell(b, x, 1.0)
+
+
+def half_gaussian(b: Block, x: Value) -> Value:
+    """exp(-x^2/2). As `gaussian` of x/sqrt(2) it would carry the rounding of that quotient, x^2/2 ulp."""
+    return _bell(b, x, 0.5)
+
+
+def _bell(b: Block, x: Value, factor: float) -> Value:
+    """exp(-factor*x^2), factor a power of two. An ulp of x^2 = 100 would be 60 ulp of the result, so the rounding error of the
+    square is kept: -square + low = x^2."""
     wide = x.type == "f64"
-    a = at_most(b, magnitude(b, x), 28.0 if wide else 10.2)
+    a = at_most(b, magnitude(b, x), (28.0 if wide else 10.2) / math.sqrt(factor))
     square = -(a * a)
     low = b.fma(a, a, square)
+    if factor != 1.0:
+        square, low = square * factor, low * factor
     if wide:
         y = b.call("exp", square)
         return b.fma(y, -low, y)
@@ -298,14 +311,26 @@ def erf(b: Block, x: Value) -> Value:
 
 @in_library
 def erfc(b: Block, x: Value) -> Value:
-    """gaussian(a)/(sqrt(pi)*a + R(a)) with a = |x|, so relatively accurate for large x; 2 minus that for negative x.
+    """2 minus the tail for negative x."""
+    tail = _tail(b, at_most(b, magnitude(b, x), 10.2), gaussian(b, x))
+    return b.select(x < 0.0, 2.0 - tail, tail)
+
+
+def normal_cdf(b: Block, x: Value) -> Value:
+    """erfc(-x/sqrt(2))/2, relatively accurate down to underflow at x = -14."""
+    if x.type == "f64":
+        return b.call("erfc", x * -math.sqrt(0.5)) * 0.5
+    tail = _tail(b, at_most(b, magnitude(b, x) * math.sqrt(0.5), 10.2), half_gaussian(b, x)) * 0.5
+    return b.select(x > 0.0, 1.0 - tail, tail)
+
+
+def _tail(b: Block, a: Value, bell: Value) -> Value:
+    """erfc(a) = bell/(sqrt(pi)*a + R(a)) for a >= 0, bell = exp(-a^2): relatively accurate for large a.
 
     What the rational function R adds goes from 1 at 0 to 1/2% of the divisor at 10, and its rounding errors fade likewise.
     """
-    a = at_most(b, magnitude(b, x), 10.2)
     rest = b.horner(a, _ERFC_ABOVE) / b.horner(a, _ERFC_BELOW)
-    y = gaussian(b, x) / b.fma(a, math.sqrt(math.pi), rest)
-    return b.select(x < 0.0, 2.0 - y, y)
+    return bell / b.fma(a, math.sqrt(math.pi), rest)
 
 
 # Through float64, where no care is needed: rare functions

@@ -28,6 +28,7 @@ RULES: Final[tuple[tuple[str, str], ...]] = (
     # Constants together
     ("k*(m*u)", "(k*m)*u"),
     ("(k*u)*v", "k*(u*v)"),
+    ("(k*u)/m", "(k/m)*u"),
     ("k + (m + u)", "(k + m) + u"),
     ("-(k*u)", "(-k)*u"),
     ("k*(-u)", "(-k)*u"),
@@ -66,6 +67,12 @@ RULES: Final[tuple[tuple[str, str], ...]] = (
     ("log1p(expm1(a))", "a"),
     # Stable forms
     ("exp(-a^2)", "gaussian(a)"),
+    ("exp(-0.5*a^2)", "half_gaussian(a)"),
+    ("exp(-(a^2/2))", "half_gaussian(a)"),
+    ("erfc(sqrt(1/2)*a)", "2*normal_cdf(-a)"),
+    ("erfc(-sqrt(1/2)*a)", "2*normal_cdf(a)"),
+    ("erfc(a/sqrt(2))", "2*normal_cdf(-a)"),
+    ("erfc(-(a/sqrt(2)))", "2*normal_cdf(a)"),
     ("log(1 + a)", "log1p(a)"),
     ("exp(a) - 1", "expm1(a)"),
     ("1 + erf(a)", "erfc(-a)"),
@@ -79,6 +86,7 @@ RULES: Final[tuple[tuple[str, str], ...]] = (
     ("1 - tanh_slope(a)", "tanh(a)^2"),
     ("tanh_slope(-a)", "tanh_slope(a)"),
     ("gaussian(-a)", "gaussian(a)"),
+    ("half_gaussian(-a)", "half_gaussian(a)"),
     # exp(-softplus(a)) = sigmoid(-a), so one exponential serves value and derivative, and nothing cancels
     ("tanh(softplus(a))", "sigmoid(a)*(1 + sigmoid(-a))/(1 + sigmoid(-a)^2)"),
     ("a - tanh(a)", "tanh_gap(a)"),

@@ -97,7 +97,7 @@ def _warm_up(work: Work) -> int:
 
 
 def _sample(work: Work, repeats: int) -> float:
-    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    synchronise: Callable[[], object] = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     seconds = 0.0
     for _ in range(repeats):
         prepared = work.prepare()

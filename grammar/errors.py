@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_LONG = 40  # characters of a name that are compared
 _WINDOW = 100  # columns of the offending line that a message shows around the caret
 
 
@@ -46,6 +47,7 @@ class DSLError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that `name` is most likely a misspelling of, or an empty string."""
-    found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return found[0] if found else ""
+    """The known name that `name` is most likely a misspelling of, whatever the case, or an empty string."""
+    by_lower = {other.lower(): other for other in sorted(known)}
+    found = difflib.get_close_matches(name[:_LONG].lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else ""

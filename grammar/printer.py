@@ -31,8 +31,8 @@ def _format(node: Expression) -> tuple[str, int]:
         return f"{node.function}({', '.join(parts)})", _ATOM
     if isinstance(node, Unary):
         level = _SIGNED if node.operator == "-" else _NOT
-        operand = _within(node.operand, level)
-        return (f"-{operand}" if node.operator == "-" else f"not {operand}"), level
+        inner = _within(node.operand, level)
+        return (f"-{inner}" if node.operator == "-" else f"not {inner}"), level
     level = _LEVEL.get(node.operators[0], _COMPARISON)
     if level == _POWER:
         base, exponent = node.operands

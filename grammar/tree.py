@@ -1,6 +1,6 @@
 """The syntax tree: what a program says, as immutable values that compare by content. Positions are kept, and do not compare.
 
-An expression knows its own depth, so that the bound on nesting is checked while parsing and later passes may recurse.
+An expression and a repeat know their own depth, so that the bound on nesting is checked while parsing and later passes may recurse.
 """
 
 from __future__ import annotations
@@ -141,6 +141,10 @@ class Repeat:
     count: int
     body: tuple[Binding | Repeat, ...]
     position: Position = field(default=NOWHERE, compare=False, repr=False)
+    depth: int = field(default=0, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", 1 + max((step.depth for step in self.body if isinstance(step, Repeat)), default=0))
 
 
 Statement = Parameter | Definition | Binding | Repeat

@@ -41,5 +41,6 @@ MP: dict[str, Callable[..., Any]] = {
     "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "tanh_slope": lambda a: mp.sech(a) ** 2, "tanh_gap": lambda a: a - mp.tanh(a), "asinh": mp.asinh, "acosh": mp.acosh,
     "atanh": mp.atanh, "sigmoid": lambda a: 1 / (1 + mp.exp(-a)), "logsigmoid": lambda a: -mp.log1p(mp.exp(-a)),
     "softplus": lambda a: mp.log1p(mp.exp(a)), "erf": mp.erf, "erfc": mp.erfc, "sinc": sinc, "sinc_slope": sinc_slope,
+    "normal_cdf": lambda a: mp.erfc(-a / mp.sqrt(2)) / 2, "half_gaussian": lambda a: mp.exp(-a * a / 2),
     "gaussian": lambda a: mp.exp(-a * a),
 }  # fmt: skip

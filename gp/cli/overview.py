@@ -58,8 +58,8 @@ def print_report(activation: Named, targets: Sequence[Target]) -> None:
     """The table of `gp show --report`, one line for each kernel and target."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("target")
-    table.add_column("kernel")
-    for name in ("registers", "spills", "local\nbytes", "load\nbits", "store\nbits", "instruc-\ntions", "per\nelement"):
+    table.add_column("kernel", overflow="fold")
+    for name in ("regis-\nters", "spills", "local\nbytes", "load\nbits", "store\nbits", "instruc-\ntions", "per\nelement"):
         table.add_column(name, justify="right")
     for target in targets:
         for name, kernel in report(activation.function, target):

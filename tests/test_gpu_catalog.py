@@ -1,0 +1,25 @@
+"""The GPU code of the whole catalogue, compiled offline for every target: what a GPU would run, proved without one."""
+
+import pytest
+
+from codegen.instructions import Span
+from grammar import catalog
+from kernels.compiled import make_plan, program
+from kernels.report import static_report
+from kernels.triton_compiler import TARGETS
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("name", catalog.names())
+def test_no_spills_no_local_memory_full_width(name, target):
+    for order in (0, 1):
+        for stage in make_plan(program(catalog.entry(name).text), order, "f32").stages:
+            report = static_report(stage.kernel, target)
+            assert report.spills == 0
+            if stage.kernel.flat:
+                assert report.local_bytes == 0
+                # Scalars, partial sums and a stage without tensors have no 128 bits to move.
+                reads = any(i.span is Span.ELEMENT for i in stage.kernel.inputs)
+                writes = any(o.span is Span.ELEMENT for o in stage.kernel.outputs)
+                assert not reads or max(report.load_bits) == 128
+                assert not writes or max(report.store_bits) == 128
