@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, cast
 
@@ -15,7 +15,7 @@ from codegen.graph import OVER_SPAN, Node, Over, Reduction, Source, apply, const
 from codegen.instructions import Span
 from codegen.operators import FUNCTIONS, OPERATORS, Operator
 from grammar import DSLError, Position, catalog, nearest, parse
-from grammar.limits import MAX_NODES, MAX_UNROLLED
+from grammar.limits import MAX_DEPTH, MAX_NODES, MAX_UNROLLED
 from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Repeat, Unary, walk
 
 CONSTANTS: Final = {"pi": math.pi, "e": math.e, "inf": math.inf}
@@ -147,6 +147,8 @@ class _Builder:
         if name in self.positions:
             where = self.positions[name][1]
             self.fail(position, f"'{name}' is already bound in line {where.line}", "choose another name; only a repeat changes a binding")
+        if name in self.parameters:
+            self.fail(position, f"'{name}' is already the parameter of a function called above", "choose another name")
         self.positions[name] = (kind, position)
 
     def parameter(self, statement: Parameter) -> None:
@@ -203,6 +205,12 @@ class _Builder:
 
     # Expressions
 
+    def count(self, node: Expression, operations: int) -> None:
+        self.visits += operations
+        if self.visits > MAX_UNROLLED:
+            reason = f"the program unrolls to more than {MAX_UNROLLED:,} operations (MAX_UNROLLED)"
+            self.fail(node.position, reason, "repeat less often, or nest fewer functions")
+
     def real(self, node: Expression) -> Node:
         result = self.expression(node)
         if result.boolean:
@@ -216,24 +224,24 @@ class _Builder:
         return result
 
     def expression(self, node: Expression) -> Node:
-        self.visits += 1
-        if self.visits > MAX_UNROLLED:
-            self.fail(
-                node.position,
-                f"the program unrolls to more than {MAX_UNROLLED:,} operations (MAX_UNROLLED)",
-                "repeat less often, or nest fewer functions",
-            )
+        self.count(node, 1)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self.fail(node.position, f"nested deeper than {MAX_DEPTH} levels, functions inlined (MAX_DEPTH)", "nest fewer functions")
         if isinstance(node, Number):
-            return constant(node.value)
-        if isinstance(node, Name):
-            return self.name(node)
-        if isinstance(node, Unary):
-            if node.operator == "not":
-                return apply(OPERATORS["not"], self.condition(node.operand))
-            return apply(OPERATORS["neg"], self.real(node.operand))
-        if isinstance(node, Chain):
-            return self.chain(node)
-        return self.call(node)
+            result = constant(node.value)
+        elif isinstance(node, Name):
+            result = self.name(node)
+        elif isinstance(node, Chain):
+            result = self.chain(node)
+        elif isinstance(node, Call):
+            result = self.call(node)
+        elif node.operator == "not":
+            result = apply(OPERATORS["not"], self.condition(node.operand))
+        else:
+            result = apply(OPERATORS["neg"], self.real(node.operand))
+        self.depth -= 1
+        return result
 
     def name(self, node: Name) -> Node:
         if node.name in self.scope:
@@ -278,12 +286,13 @@ class _Builder:
             return self.local_function(node, self.definitions[name])
         operator = self.functions.get(name)
         if operator is not None:
-            self.check_count(node, operator.arity)
+            letters = zip(operator.boolean_arguments, "abc", strict=False)
+            self.check_count(node, ["condition" if boolean else letter for boolean, letter in letters])
             kinds = zip(node.arguments, operator.boolean_arguments, strict=True)
             return apply(operator, *[self.condition(a) if boolean else self.real(a) for a, boolean in kinds])
         if name in catalog.names():
-            self.check_count(node, 1)
-            return self.catalog_function(name, self.real(node.arguments[0]))
+            self.check_count(node, "a")
+            return self.catalog_function(node, self.real(node.arguments[0]))
         if name in self.scope or name in CONSTANTS:
             self.fail(node.position, f"'{name}' is a number, not a function", f"a product needs its sign: {name}*(...)")
         if name in self.positions and self.positions[name][0] == "function":
@@ -298,18 +307,16 @@ class _Builder:
         hint = f"did you mean '{close}'?" if close else "`gp list` shows the functions there are"
         self.fail(node.position, f"unknown function '{name}'", hint)
 
-    def check_count(self, node: Call, expected: int) -> None:
-        if len(node.arguments) != expected:
-            plural = "" if expected == 1 else "s"
-            self.fail(
-                node.position,
-                f"{node.function} takes {expected} argument{plural}, not {len(node.arguments)}",
-                f"write {node.function}({', '.join('abc'[:expected])})",
-            )
+    def check_count(self, node: Call, expected: Sequence[str]) -> None:
+        """`expected` has an example of each argument."""
+        if len(node.arguments) != len(expected):
+            plural = "" if len(expected) == 1 else "s"
+            reason = f"{node.function} takes {len(expected)} argument{plural}, not {len(node.arguments)}"
+            self.fail(node.position, reason, f"write {node.function}({', '.join(expected)})")
 
     def local_function(self, node: Call, definition: Definition) -> Node:
         self.used.add(definition.name)
-        self.check_count(node, len(definition.parameters))
+        self.check_count(node, definition.parameters)
         arguments = [self.expression(a) for a in node.arguments]
         # A body sees what was defined before it, never itself: there is no recursion.
         visible = list(self.definitions)[: list(self.definitions).index(definition.name)]
@@ -321,24 +328,33 @@ class _Builder:
             self.positions,
             self.used,
             self.visits,
+            self.depth,
         )
         result = inner.expression(definition.body)
         self.visits = inner.visits
         return result
 
-    def catalog_function(self, name: str, argument: Node) -> Node:
+    def catalog_function(self, node: Call, argument: Node) -> Node:
         """The named program with x replaced; its parameters become this program's, one set however often it is called."""
+        name = node.function
         function = _catalog_function(name)
         renamed: dict[str, str] = {}
         for parameter in function.parameters:
-            renamed[parameter.name] = f"{name}_{parameter.name}"
-            self.parameters[renamed[parameter.name]] = LearnableParameter(renamed[parameter.name], parameter.per_channel, parameter.initial)
+            own = renamed[parameter.name] = f"{name}_{parameter.name}"
+            if own in self.positions:
+                self.fail(self.positions[own][1], f"'{own}' is already the parameter of {name}", "choose another name")
+            self.parameters[own] = LearnableParameter(own, parameter.per_channel, parameter.initial)
         nodes = topological([function.result])
-        self.visits += len(nodes)
+        shifts = sum(isinstance(n.attribute, Source) and n.attribute.shift != 0 for n in nodes)
+        self.count(node, len(nodes) + (shifts * self.size(argument) if shifts else 0))
         return substitute(function.result, argument, renamed)
 
+    def size(self, node: Node) -> int:
+        """How many nodes a shift copies, at most."""
+        return len(topological([node], through_means=False))
+
     def statistic(self, node: Call) -> Node:
-        self.check_count(node, 1)
+        self.check_count(node, "a")
         over = "tensor"
         for option, value in node.options:
             if option != "over":
@@ -354,7 +370,7 @@ class _Builder:
         return statistic(node.function, self.real(node.arguments[0]), cast(Over, over))
 
     def shift(self, node: Call) -> Node:
-        self.check_count(node, 2)
+        self.check_count(node, ("a", "1"))
         argument = self.real(node.arguments[0])
         places = node.arguments[1]
         sign = 1
@@ -366,6 +382,7 @@ class _Builder:
                 "a shift is by a whole number of channels",
                 f"write shift(x, 1) or shift(x, -1), at most {MAX_SHIFT} (MAX_SHIFT)",
             )
+        self.count(node, self.size(argument))
         return shifted(argument, sign * int(places.value))
 
 

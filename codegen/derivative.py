@@ -25,6 +25,7 @@ from codegen.simplify import make, make_mean, simplify
 _ARGUMENTS: Final = "abc"
 
 
+@functools.lru_cache(maxsize=1024)
 def derivative(node: Node, leaf: Node) -> Node:
     """d node / d leaf point by point, simplified. `leaf` is an input or a mean; other leaves count as constants."""
     zero = constant(0.0)
@@ -83,14 +84,14 @@ def _partial(node: Node, k: int) -> Node:
     if isinstance(node.attribute, int):
         values["?n"] = constant(float(node.attribute))
 
-    def visit(current: Node, args: tuple[Node, ...]) -> Node:
-        if isinstance(current.attribute, Source):
-            return values[current.attribute.name]
-        if isinstance(current.operator, str):
-            return current
-        return make(current.operator, *args, attribute=cast("int | None", current.attribute))
+    def fill(template: Node) -> Node:
+        if isinstance(template.attribute, Source):
+            return values[template.attribute.name]
+        if isinstance(template.operator, str):
+            return template
+        return make(template.operator, *(fill(a) for a in template.args), attribute=cast("int | None", template.attribute))
 
-    return rebuild([_templates(operator)[k]], visit)[0]
+    return fill(_templates(operator)[k])
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,19 @@ def activation(program: Program) -> Activation:
 
 def _ends(structure: Node, constants: tuple[float, ...]) -> tuple[tuple[bool, bool], tuple[float, ...]]:
     """Which of value and derivative need their limits at the infinities, and these: each at -inf, then at +inf."""
-    if not is_pointwise(structure):
-        return (False, False), ()
-    guarded = guard_products([structure, derivative(structure, _X)])
-    undefined = (may_be_undefined(guarded[0]), may_be_undefined(guarded[1]))
-    ends = [limits(node, constants) for node, needed in zip(guarded, undefined, strict=True) if needed]
+    guarded, undefined = _behaviour(structure)
+    ends = limits([node for node, needed in zip(guarded, undefined, strict=True) if needed], constants)
     return undefined, tuple(value for pair in ends for value in pair)
+
+
+@functools.lru_cache(maxsize=4096)
+def _behaviour(structure: Node) -> tuple[tuple[Node, ...], tuple[bool, bool]]:
+    """Value and derivative as the kernels compute them, and whether each can be NaN at an infinity; of pointwise functions."""
+    if not is_pointwise(structure):
+        return (structure, structure), (False, False)
+    guarded = guard_products([structure, derivative(structure, _X)])
+    value, slope = may_be_undefined(guarded)
+    return tuple(guarded), (value, slope)
 
 
 @dataclass(frozen=True, slots=True)

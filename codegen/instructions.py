@@ -13,6 +13,7 @@ Types: `f32`, `f64`, `i32`, `i64`, `b` (a truth value). Integer arithmetic wraps
 from __future__ import annotations
 
 import enum
+import functools
 import struct
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -33,8 +34,10 @@ class Span(enum.IntEnum):
 
     def join(self, other: Span) -> Span:
         """The smallest span that contains both (the values are bit sets)."""
-        return Span(self | other)
+        return _SPANS[self | other]
 
+
+_SPANS: Final = tuple(Span)  # a look-up is ten times as fast as Span(...)
 
 # opcode -> number of arguments. `x` stands for the arguments' common type.
 ARITY: Final[dict[str, int]] = {
@@ -184,13 +187,12 @@ class Block:
         """
         # In a choice the pattern is a branch, not the condition.
         pattern = next(o for o in (operands[1:] if opcode in ("select", "rare") else operands) if isinstance(o, Value))
-        values = [self.like(pattern, o) for o in operands]
-        types = [v.type for v in values]
-        result = _result_type(opcode, types)
+        args = tuple([self.like(pattern, o).index for o in operands])
+        arguments = [self.instructions[index] for index in args]
         span = Span.SCALAR
-        for value in values:
-            span = span.join(value.span)
-        return self._append(opcode, tuple(v.index for v in values), result, None, span)
+        for argument in arguments:
+            span = span.join(argument.span)
+        return self._append(opcode, args, _result_type(opcode, tuple([a.type for a in arguments])), None, span)
 
     def fma(self, a: Value, b: Value | float, c: Value | float) -> Value:
         """a*b + c, rounded once."""
@@ -230,7 +232,8 @@ class Block:
         return Value(self, index)
 
 
-def _result_type(opcode: str, types: list[Type]) -> Type:
+@functools.cache
+def _result_type(opcode: str, types: tuple[Type, ...]) -> Type:
     expected = ARITY.get(opcode)
     first = types[0]
     rest = set(types)
@@ -248,5 +251,5 @@ def _result_type(opcode: str, types: list[Type]) -> Type:
     else:
         ok, result = ok and len(rest) == 1 and first in ("f32", "f64"), "b" if opcode in COMPARISONS else first
     if not ok:
-        raise TypeError(f"{opcode}: the operand types {types} do not fit")
+        raise TypeError(f"{opcode}: the operand types {list(types)} do not fit")
     return result

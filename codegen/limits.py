@@ -14,7 +14,7 @@ import numpy as np
 
 from codegen.graph import Node, apply, constant, source, topological
 from codegen.instructions import Span
-from codegen.numpy import evaluate
+from codegen.numpy import Array, evaluate
 from codegen.operators import OPERATORS
 
 _INF: Final = float("inf")
@@ -30,30 +30,31 @@ def is_pointwise(root: Node) -> bool:
     return all(leaf is _X for leaf in leaves)
 
 
-def may_be_undefined(root: Node) -> bool:
-    """Whether a pointwise function can be NaN at an infinity. By structure: slots are tried with either sign."""
-    slots = 1 + max((n.attribute for n in topological([root]) if n.operator == "slot" and isinstance(n.attribute, int)), default=-1)
+def may_be_undefined(roots: Sequence[Node]) -> list[bool]:
+    """Whether each of some pointwise functions can be NaN at an infinity. By structure: slots are tried with either sign."""
+    slots = 1 + max((n.attribute for n in topological(roots) if n.operator == "slot" and isinstance(n.attribute, int)), default=-1)
     x = np.array([-_INF, _INF])
-    trials = ([sign * (1.5 + k) for k in range(slots)] for sign in (1.0, -1.0))
-    return any(np.isnan(evaluate([root], {"x": x}, trial)[0]).any() for trial in trials)
+    tries = [evaluate(roots, {"x": x}, [sign * (1.5 + k) for k in range(slots)]) for sign in (1.0, -1.0)]
+    return [any(bool(np.isnan(values).any()) for values in both) for both in zip(*tries, strict=True)]
 
 
-def limits(root: Node, slots: Sequence[float]) -> tuple[float, float]:
-    """The limits at -inf and +inf; NaN where there is none."""
-    return _limit(root, slots, -1.0), _limit(root, slots, 1.0)
+def limits(roots: Sequence[Node], slots: Sequence[float]) -> list[tuple[float, float]]:
+    """The limits of each pointwise function at -inf and +inf; NaN where there is none."""
+    x = np.concatenate([[-_INF], -_FAR, [_INF], _FAR])
+    values = [np.broadcast_to(v, x.shape) for v in evaluate(roots, {"x": x}, slots)] if roots else []
+    half = len(_FAR) + 1
+    return [(_limit(float(v[0]), v[1:half]), _limit(float(v[half]), v[half + 1 :])) for v in values]
 
 
-def _limit(root: Node, slots: Sequence[float], sign: float) -> float:
-    at_infinity = float(np.broadcast_to(evaluate([root], {"x": np.array([sign * _INF])}, slots)[0], 1)[0])
-    if not np.isnan(at_infinity):
+def _limit(at_infinity: float, far: Array) -> float:
+    """The limit, given the value at infinity, which counts unless it is NaN, and the values on the way there."""
+    if not np.isnan(at_infinity) or np.isnan(far).any():
         return at_infinity
-    values = np.broadcast_to(evaluate([root], {"x": sign * _FAR}, slots)[0], _FAR.shape)
-    if np.isnan(values).any():
-        return at_infinity
-    if (np.abs(values) > 1e15).all() and len(set(np.sign(values))) == 1:
-        return float(np.sign(values[0])) * _INF
-    last = float(values[-1])
-    close = np.abs(values - last) <= _CLOSE * max(abs(last), 1.0)
+    if (np.abs(far) > 1e15).all() and len(set(np.sign(far))) == 1:
+        return float(np.sign(far[0])) * _INF
+    last = float(far[-1])
+    with np.errstate(invalid="ignore"):  # inf - inf
+        close = np.abs(far - last) <= _CLOSE * max(abs(last), 1.0)
     return (0.0 if abs(last) < 1e-15 else last) if close.all() else at_infinity
 
 

@@ -57,7 +57,7 @@ def make(operator: Operator | str, *args: Node, attribute: int | None = None) ->
         return folded
     if node.name == "where" and node.args[0].operator == "constant":
         return node.args[1] if node.args[0].attribute else node.args[2]
-    for pattern, replacement in _rules_by_operator().get(node.name, ()):
+    for pattern, replacement in _candidates(node.name, tuple(a.name for a in node.args)):
         captures: Captures = {}
         if _match(pattern, node, captures):
             result = instantiate(replacement, captures)
@@ -68,12 +68,8 @@ def make(operator: Operator | str, *args: Node, attribute: int | None = None) ->
 
 def instantiate(template: Node, captures: Captures) -> Node:
     """The template with placeholders (inputs named ?a, ?b, ...) replaced, made by `make`."""
-
-    def visit(node: Node, args: tuple[Node, ...]) -> Node:
-        name = _NAMES.get(node)
-        return captures[name] if name is not None else _remake(node, args)
-
-    return rebuild([template], visit)[0]
+    name = _NAMES.get(template)
+    return captures[name] if name is not None else _remake(template, tuple(instantiate(a, captures) for a in template.args))
 
 
 def _fold(node: Node) -> Node | None:
@@ -102,6 +98,17 @@ def _rules_by_operator() -> dict[str, list[tuple[Node, Node]]]:
         pattern = rebuild([build_expression(left, _PLACEHOLDERS)], _folded)[0]
         table.setdefault(pattern.name, []).append((pattern, build_expression(right, _PLACEHOLDERS)))
     return table
+
+
+@functools.cache
+def _candidates(operator: str, arguments: tuple[str, ...]) -> list[tuple[Node, Node]]:
+    """The rules for an operator whose arguments are of these kinds (names of nodes). Few of the table's fit any one node."""
+    orders = (arguments, arguments[::-1]) if OPERATORS[operator].commutative else (arguments,)
+
+    def fits(pattern: Node) -> bool:
+        return any(all(p in _NAMES or p.name == name for p, name in zip(pattern.args, names, strict=True)) for names in orders)
+
+    return [rule for rule in _rules_by_operator().get(operator, []) if fits(rule[0])]
 
 
 def _match(pattern: Node, node: Node, captures: Captures) -> bool:

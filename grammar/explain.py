@@ -188,7 +188,7 @@ def _hint(place: _Place) -> str:
     if not place.in_expression and unclosed is not None and unclosed.type == "LBRACE":
         return "inside a repeat there are bindings alone: repeat 6 { u = ... }"
     if before == "EQUAL" and set(accepts) == {"NAME"}:
-        return "the value of an option is a name: over=tensor, over=features or over=batch"
+        return "the value of an option is a name: over=tensor, over=features or over=batch; a comparison is written =="
     if before == "COMPARE" or (token.type == "COMPARE" and "COMPARE" not in accepts and before in _OPERAND_ENDS):
         return "comparisons do not chain: write a < b and b < c"
     if token.type == "EQUAL":

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Iterator
 from importlib import resources
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 
@@ -111,9 +111,11 @@ class _Build(Transformer[Token, Any]):
         return Parameter(str(name), bool(channel), initial, position(name))
 
     def definition(self, name: Token, names: tuple[Token, ...], body: Expression) -> Definition:
-        for k, token in enumerate(names):
-            if token in names[:k]:
+        seen: set[str] = set()
+        for token in names:
+            if token in seen:
                 raise _Mistake(f"'{token}' names two arguments of {name}", position(token), "give each argument its own name")
+            seen.add(token)
         return Definition(str(name), tuple(str(n) for n in names), body, position(name))
 
     def binding(self, name: Token, value: Expression) -> Binding:

@@ -33,6 +33,7 @@ TARGETS: Final[dict[str, GPUTarget]] = {
 # Separate rounding of a*b + c is what range reductions and error-free transformations rest on, and integers wrap around.
 _OPTIONS: Final[dict[str, bool]] = {"enable_fp_fusion": False, "sanitize_overflow": False}
 NUM_WARPS: Final = 4
+LONG_BODY: Final = 100  # instructions; above, 8 elements a thread begin to spill on gfx942 and sm_100
 MAX_BLOCK_CHANNELS: Final = 256
 _POINTERS: Final[dict[Storage, str]] = {"f32": "*fp32", "f64": "*fp64", "bf16": "*bf16", "f16": "*fp16"}
 
@@ -54,10 +55,12 @@ def choose_tile(kernel: Kernel, warp_size: int, channels: int = MAX_BLOCK_CHANNE
     """The tile of `block` elements for a tensor with that many channels.
 
     The default block gives a thread 32 bytes of the compute type, that is 8 registers for each live value: 8 elements of float32
-    (two 128-bit accesses), of bfloat16 or float16 (one), or 4 of float64 (two). A tile of rows and channels is at most 256
+    (two 128-bit accesses), of bfloat16 or float16 (one), or 4 of float64 (two). A long body keeps many values alive and gets half
+    of that where a 128-bit access still fits. A tile of rows and channels is at most 256
     channels wide, enough for a warp to read 512 adjacent bytes and for all warps to share a channel's or a row's input.
     """
-    block = block or num_warps * warp_size * (4 if kernel.storage == "f64" else 8)
+    elements = {"f64": 4, "f32": 8 if len(kernel.live()) <= LONG_BODY else 4}.get(kernel.storage, 8)
+    block = block or num_warps * warp_size * elements
     if kernel.flat:
         return Tile(1, block, num_warps)
     width = min(triton.next_power_of_2(max(channels, 1)), MAX_BLOCK_CHANNELS, block)

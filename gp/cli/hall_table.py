@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Final
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
-from gp.cli.console import console, width
+from gp.cli.console import console
 from gp.search.hall import Entry, Hall
 
 _PIPE: Final = 160  # columns where there is no terminal: formulas are long
 _LEGEND: Final = (
-    "OOD score: the mean of ln(error / error of a constant) outside the training range, lower is better. OOD loss: the median of the error.\n"
-    "Both with {seeds} seeds and {steps} steps. unseen: the OOD score on polynomials that the search has not seen."
+    "OOD score: the mean of ln(error / error of a constant) outside the training range, lower is better.\n"
+    "OOD loss: the median of the error there. Both with {seeds} seeds and {steps} steps.\n"
+    "unseen: the OOD score on polynomials that the search has not seen."
 )
 
 
 def print_hall(hall: Hall, folder: Path) -> None:
     """Print the hall of fame, the baselines, and where the results are."""
-    out = console()
+    out = console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
     title = "Hall of fame" if hall.complete else "Hall of fame so far (interrupted: scores are those of the search)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("rank", "OOD score", "OOD loss", "unseen"):
@@ -32,8 +34,8 @@ def print_hall(hall: Hall, folder: Path) -> None:
     for entry in hall.baselines:
         table.add_row("", *_cells(entry), style="dim")
     if hall.entries:
-        out.print(table, width=width() if out.is_terminal else _PIPE)
-        out.print(_LEGEND.format(seeds=len(hall.fidelity.seeds), steps=hall.fidelity.schedule.steps), soft_wrap=not out.is_terminal)
+        out.print(table)
+        out.print(_LEGEND.format(seeds=len(hall.fidelity.seeds), steps=hall.fidelity.schedule.steps))
     else:
         out.print("No function was found that passes the gate: none fits its training data.")
     out.print(f"Results are in {folder}", soft_wrap=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -17,8 +17,8 @@ from gp.lab.score import Fidelity, Score
 from gp.search import variation
 from gp.search.candidate import Candidate
 from gp.search.config import OPERATORS, Config
-from gp.search.genome import canonical_key, size, text_of
-from gp.search.screen import screen
+from gp.search.genome import canonical_key, size, structure, text_of
+from gp.search.screen import profile
 from gp.search.space import seeds
 from grammar.tree import Expression
 
@@ -72,8 +72,8 @@ class Engine:
         self.stopping = True
 
     def best(self, count: int) -> list[Candidate]:
-        """The best candidates so far that passed the gate."""
-        return sorted((c for c in self.candidates if c.reason is None), key=lambda c: c.rank)[:count]
+        """The best candidates so far that passed the gate, of each structure the best one alone."""
+        return _distinct((c for c in self.candidates if c.reason is None), count)
 
     def run(self) -> None:
         """All generations, or as many as there are before `stop`."""
@@ -81,7 +81,7 @@ class Engine:
         for generation in range(1, self.config.generations):
             if self.stopping:
                 return
-            elites = sorted(population, key=lambda c: c.rank)[: self.config.elites]
+            elites = _distinct(population, self.config.elites)
             children = self._breed(population, generation, self.config.population - len(elites))
             population = elites + self._evaluate(generation, children)
 
@@ -132,11 +132,17 @@ class Engine:
             observer.rejected(candidate)
 
     def _objection(self, text: str) -> str | None:
-        key = canonical_key(text)
-        if key in self._known:
+        """Why a program is turned away, or None; duplicates are found by their graph, or else by their values."""
+        if not self._is_new(canonical_key(text)):
             return DUPLICATE
+        seen = profile(text)
+        reason = seen.objection(self.config.max_operations)
+        return reason if reason is not None or self._is_new(seen.fingerprint) else DUPLICATE
+
+    def _is_new(self, key: str) -> bool:
+        new = key not in self._known
         self._known.add(key)
-        return screen(text, self.config.max_operations)
+        return new
 
     def _evaluate(self, generation: int, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with their scores; fewer, where the run is stopped."""
@@ -162,3 +168,11 @@ class Engine:
         for observer in self.observers:
             observer.evaluated(judged)
         return judged
+
+
+def _distinct(candidates: Iterable[Candidate], count: int) -> list[Candidate]:
+    """The best candidates, one of each structure: variants of one formula would soon be all there is."""
+    found: dict[str, Candidate] = {}
+    for candidate in sorted(candidates, key=lambda c: c.rank):
+        found.setdefault(structure(candidate.text), candidate)
+    return list(found.values())[:count]

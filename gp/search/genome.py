@@ -83,6 +83,11 @@ def canonical_key(text: str) -> str:
     return f"{function.key}|{function.constants}"
 
 
+def structure(text: str) -> str:
+    """Equal for programs that differ in the values of their constants alone."""
+    return program(text).key
+
+
 def short_text(text: str) -> str:
     """The text, or that of the simplified program where it is shorter."""
     simplified = format_program(to_program(program(text).graph), separator="; ")

@@ -1,0 +1,382 @@
+"""The search: variation, screening, the engine, the hall of fame, and `gp run`."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codegen.operators import FUNCTIONS
+from gp.lab.score import Fidelity, Score
+from gp.search import variation
+from gp.search.candidate import Candidate
+from gp.search.config import REAL, WHOLE, Config, ConfigError
+from gp.search.engine import DUPLICATE, UNFIT, Engine, Observer
+from gp.search.evaluator import Evaluator
+from gp.search.genome import canonical_key, is_boolean, places, replace, short_text, size, structure, text_of
+from gp.search.hall import make_hall
+from gp.search.screen import profile
+from gp.search.space import catalogue, grow, productions, seeds
+from grammar import parse
+from grammar.tree import Expression
+from kernels.compiled import program
+
+SEEDS = st.integers(0, 2**32)
+LIMIT = 24
+TINY = Config(population=6, generations=2, steps=40, networks=1, finalists=2, hall=2)
+
+
+def _check(child: Expression, limit: int = LIMIT) -> None:
+    """A child is within the limit, is a real number, parses back, and builds to a pointwise function."""
+    assert size(child) <= limit
+    assert not is_boolean(child)
+    assert parse(text_of(child)).result == child
+    assert not program(text_of(child)).parameters
+
+
+def _parent(rng: np.random.Generator, index: int) -> Expression:
+    """A random tree or a catalogue function."""
+    known = [e for _, e in seeds() if size(e) <= LIMIT]
+    return known[index % len(known)] if index % 2 else variation.ramped(rng, LIMIT, 5, index)
+
+
+# Variation
+
+
+@given(SEEDS, st.integers(0, 100), st.integers(1, LIMIT), st.integers(2, 6))
+def test_ramped_trees_are_valid(seed: int, index: int, limit: int, depth: int) -> None:
+    tree = variation.ramped(np.random.default_rng(seed), limit, depth, index)
+    _check(tree, limit)
+    assert tree.depth <= depth + 1  # a negative constant is a sign and a number
+
+
+@given(SEEDS, st.integers(0, 200), st.integers(0, 200))
+def test_crossover_makes_valid_children(seed: int, first: int, second: int) -> None:
+    rng = np.random.default_rng(seed)
+    mother, father = _parent(rng, first), _parent(rng, second)
+    _check(variation.crossover(rng, LIMIT, mother, father))
+
+
+@pytest.mark.parametrize("name", variation.MUTATIONS)
+@given(seed=SEEDS, index=st.integers(0, 200))
+def test_mutations_make_valid_children(name: str, seed: int, index: int) -> None:
+    rng = np.random.default_rng(seed)
+    _check(variation.MUTATIONS[name](rng, LIMIT, _parent(rng, index)))
+
+
+@pytest.mark.parametrize("name", variation.MUTATIONS)
+def test_mutations_follow_their_generator_and_change_something(name: str) -> None:
+    parent = parse("where(x < 0.3, expm1(x) + 1 - x, 2.5*tanh(x))").result
+    first, second = ([text_of(variation.MUTATIONS[name](np.random.default_rng(k), LIMIT, parent)) for k in range(30)] for _ in range(2))
+    assert first == second
+    assert len(set(first)) > 5
+    if name == "constant":
+        assert {structure(text) for text in first} == {structure(text_of(parent))}
+
+
+def test_places_and_replacement_agree() -> None:
+    tree = parse("where(x > 1, sin(x)*2, -x + x^2)").result
+    for place in places(tree):
+        assert replace(tree, place.path, place.node) == tree
+    assert size(tree) == len(list(places(tree)))
+
+
+def test_the_operator_table_drives_the_space() -> None:
+    names = {p.name for p in productions()}
+    assert set(FUNCTIONS) <= names
+    assert {"gelu", "relu"} <= set(catalogue()) <= names
+    assert not {"prelu", "neighbour_coupled"} & names  # these have parameters or neighbours
+    drawn = {
+        type(n.node).__name__ + getattr(n.node, "function", "")
+        for k in range(2000)
+        for n in places(grow(np.random.default_rng(k), 4, True))
+    }
+    assert {"Call" + name for name in FUNCTIONS} <= drawn
+
+
+# Recognising and screening
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("x*sigmoid(x)", "sigmoid(x)*x"), ("x + 0*2", "x"), ("silu(x)", "x*sigmoid(x)"), ("--sin(x)", "sin(x)")]
+)
+def test_equal_functions_have_one_key(first: str, second: str) -> None:
+    assert canonical_key(first) == canonical_key(second)
+
+
+def test_different_constants_have_different_keys_and_one_structure() -> None:
+    assert canonical_key("sin(3*x)") != canonical_key("sin(4*x)")
+    assert structure("sin(3*x)") == structure("sin(4*x)")
+
+
+def test_functions_with_equal_values_have_one_fingerprint() -> None:
+    assert profile("max(x, 0)").fingerprint == profile("(x + abs(x))/2").fingerprint
+    assert profile("sin(x)").fingerprint != profile("sin(1.01*x)").fingerprint
+
+
+REJECTED = {
+    "constant": ["2", "sin(2)*3", "x*0 + 1", "sign(x^2 + 1)", "exp(-99)*tanh(x)"],
+    "linear": ["x", "3*x - 2", "min(x, x + 1)", "(x + 1)^2 - x^2", "x + 1e-5*sin(x)", "log(exp(x))"],
+    "not finite": ["log(x)", "1/x", "sqrt(x)", "exp(exp(x))", "x^0.3", "cbrt(x)", "tan(pi*x/2)/0"],
+    "no gradient": ["sign(x)", "floor(x)", "round(3*x)", "where(x > 0, 1, 0)"],
+    "too large": ["+".join(f"sin({k}*x + {k})" for k in range(1, 30))],
+}
+
+
+@pytest.mark.parametrize(("reason", "text"), [(r, t) for r, texts in REJECTED.items() for t in texts])
+def test_screen_rejects(reason: str, text: str) -> None:
+    assert profile(text).objection(60) == reason
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "tanh", "sine", "elu", "softplus", "squared_relu", "gelusine", "turbulent", "hardshrink"])
+def test_screen_lets_useful_functions_pass(name: str) -> None:
+    assert profile(name + "(x)").objection(60) is None
+
+
+def test_short_text_means_the_same() -> None:
+    for text in ("(x + 0)*1*tanh(x)", "x*sigmoid(x) + (sin(x) - 0)", "2*3*x^2"):
+        assert len(short_text(text)) <= len(text)
+        assert canonical_key(short_text(text)) == canonical_key(text)
+
+
+# Configuration
+
+
+@pytest.mark.parametrize("key", [*WHOLE, *REAL])
+def test_configuration_names_the_key_and_what_is_allowed(key: str) -> None:
+    for value in (-99, 1e30, "many", None, True):
+        with pytest.raises(ConfigError, match=rf"^{key} must be a .*number from .* to "):
+            Config(**{key: value})  # type: ignore[arg-type]
+
+
+# Engine, with a scorer that prefers functions near sin(x)
+
+
+class FakeScorer:
+    """The distance to sin(x), and a failure now and then."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def scores(self, texts: Sequence[str], fidelity: Fidelity) -> Generator[Score | str]:
+        for text in texts:
+            self.texts.append(text)
+            if "erf" in text:
+                yield "failed: ValueError: no erf today"
+                continue
+            distance = float(np.mean(np.abs(profile(text).value - profile("sin(x)").value)))
+            yield Score(min(distance, 5.0) - 5, {}, fit=1.0 if "exp" in text else -3.0, ood_loss=distance, diverged=0)
+
+
+class Recorder(Observer):
+    """Counts what it hears."""
+
+    def __init__(self, engine: Engine | None = None, stop_after: int = 10**9) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.counts: list[int] = []
+        self.finals = 0
+        self.engine, self.stop_after = engine, stop_after
+
+    def rejected(self, candidate: Candidate) -> None:
+        assert candidate.reason is not None
+        assert candidate.score is None
+        self.rows.append(candidate.to_json())
+
+    def evaluated(self, candidate: Candidate) -> None:
+        self.rows.append(candidate.to_json())
+        if self.engine is not None and len(self.engine.candidates) >= self.stop_after:
+            self.engine.stop()
+
+    def generation_started(self, generation: int, count: int) -> None:
+        self.counts.append(count)
+
+    def final_measured(self, text: str) -> None:
+        self.finals += 1
+
+
+def _run(config: Config) -> tuple[Engine, Recorder, FakeScorer]:
+    recorder, scorer = Recorder(), FakeScorer()
+    engine = Engine(config, scorer, [recorder])
+    engine.run()
+    return engine, recorder, scorer
+
+
+def test_engine_improves_and_accounts_for_every_candidate() -> None:
+    config = Config(seed=1, population=40, generations=6)
+    engine, recorder, scorer = _run(config)
+    assert len(scorer.texts) == len(set(scorer.texts)) == config.evaluations == sum(recorder.counts)
+    keys = [canonical_key(t) for t in scorer.texts]
+    assert len(keys) == len(set(keys))
+    assert sorted(row["number"] for row in recorder.rows) == list(range(len(recorder.rows)))
+    assert sum(engine.rejections.values()) == sum(row["reason"] is not None for row in recorder.rows)
+    assert {DUPLICATE, UNFIT, "failed"} <= set(engine.rejections)
+    first = min(c.fitness for c in engine.candidates if c.generation == 0)
+    assert engine.best(1)[0].fitness <= first
+    by_number = {row["number"]: row for row in recorder.rows}
+    for row in recorder.rows:
+        assert len(row["parents"]) == {"crossover": 2}.get(row["origin"], 0 if row["generation"] == 0 else 1)
+        assert all(by_number[p]["generation"] < row["generation"] and by_number[p].get("reason") is None for p in row["parents"])
+    assert {row["origin"] for row in recorder.rows if row["generation"]} == {"crossover", "subtree", "point", "constant"}
+    assert {"seed gelu", "seed relu"} <= {row["origin"] for row in recorder.rows}
+
+
+def test_same_seed_same_run_and_another_seed_another() -> None:
+    runs = [_run(Config(seed=s, population=16, generations=3)) for s in (0, 0, 1)]
+    assert runs[0][1].rows == runs[1][1].rows
+    assert runs[0][1].rows != runs[2][1].rows
+
+
+def test_best_candidates_differ_in_structure() -> None:
+    engine, _, _ = _run(Config(seed=2, population=30, generations=5))
+    best = engine.best(10)
+    assert len({structure(c.text) for c in best}) == len(best) == 10
+    assert [c.fitness for c in best] == sorted(c.fitness for c in best)
+
+
+def test_hall_is_measured_from_the_text_it_shows() -> None:
+    engine, recorder, scorer = _run(Config(seed=3, population=20, generations=3, finalists=8, hall=5))
+    before = len(scorer.texts)
+    hall = make_hall(engine)
+    measured = scorer.texts[before:]
+    assert hall.complete
+    assert recorder.finals == len(measured) == 2 + 8 + 2 + 5
+    for entry in (*hall.entries, *hall.baselines):
+        assert measured.count(entry.formula) == 2  # once to rank it, once on polynomials that are unseen
+        assert entry.unseen is not None
+    assert [e.score.score for e in hall.entries] == sorted(e.score.score for e in hall.entries)
+    assert [b.name for b in hall.baselines] in (["relu", "gelu"], ["relu"])  # the fake scorer fails where there is an erf
+
+
+@pytest.mark.parametrize("after", [1, 7, 25])
+def test_a_stopped_run_keeps_what_it_has(after: int) -> None:
+    scorer = FakeScorer()
+    engine = Engine(Config(seed=4, population=20, generations=3), scorer)
+    engine.observers.append(Recorder(engine, after))
+    engine.run()
+    hall = make_hall(engine)
+    assert len(engine.candidates) == len(scorer.texts) == after
+    assert not hall.complete
+    assert len(hall.entries) == len(engine.best(engine.config.hall))
+    json.dumps(hall.to_json(), allow_nan=False)
+
+
+def test_workers_make_no_difference_and_a_failure_is_a_result() -> None:
+    texts, fidelity = ["tanh(x)", "prelu(x)", "x*sigmoid(x)"], TINY.search
+    results = []
+    for workers in (1, 2):
+        with Evaluator(workers) as evaluator:
+            assert torch.get_num_threads() == 1
+            results.append(list(evaluator.scores(texts, fidelity)))
+    assert results[0] == results[1]
+    assert isinstance(results[0][0], Score)
+    assert str(results[0][1]).startswith("failed: ValueError")
+
+
+# The command
+
+
+COMMAND = [sys.executable, "-m", "gp", "run"]
+SMALL = ["--population", "5", "--generations", "2", "--steps", "60"]
+
+
+def _command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run([*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("run")
+    return folder / "a", _command(*SMALL, "--seed", "5", "--workers", "1", "--out", "a", cwd=folder)
+
+
+def test_command_writes_a_run_and_a_table(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("generation 1/2: 5 evaluations, best -")
+    assert lines[-1] == "Results are in a"
+    assert "\x1b" not in done.stdout
+    hall = json.loads((folder / "hall_of_fame.json").read_text())
+    assert hall["complete"]
+    assert [b["name"] for b in hall["baselines"]] == ["relu", "gelu"]
+    for entry in hall["entries"]:
+        assert f"{entry['score']:+.3f}" in done.stdout
+        text = (folder / "hall_of_fame" / f"{entry['rank']:02}.act").read_text()
+        assert canonical_key(text) == canonical_key(entry["formula"])
+    rows = [json.loads(line) for line in (folder / "candidates.jsonl").read_text().splitlines()]
+    assert {"number", "generation", "origin", "parents", "text", "reason"} <= set(rows[0])
+    assert json.loads((folder / "config.json").read_text())["config"]["seed"] == 5
+
+
+def test_same_seed_same_hall_of_fame_with_two_workers(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    done = _command(*SMALL, "--seed", "5", "--workers", "2", "--json", "--out", "b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "b" / "hall_of_fame.json").read_bytes() == (finished[0] / "hall_of_fame.json").read_bytes()
+    assert json.loads(done.stdout)["entries"] == json.loads((finished[0] / "hall_of_fame.json").read_text())["entries"]
+    assert done.stderr.startswith("generation 1/2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--population", "1"], "population must be a whole number from 4 to 100000, not 1"),
+        (["--generations", "0"], "generations must be"),
+        (["--steps", "-3"], "steps must be"),
+        (["--workers", "0"], "workers must be"),
+        (["--seed", "-1"], "seed must be"),
+        (["--seed", "one"], "seed"),
+        (["--out", "full"], "full is not empty"),
+        (["--out", "full/file"], "cannot write to full/file"),
+        (["--speed", "9"], "--speed"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_one_message(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("something")
+    done = _command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_interrupt_on_a_terminal_keeps_what_was_found(tmp_path: Path) -> None:
+    """Ctrl-C typed at a terminal reaches the workers as well; the hall of fame so far is shown, with status 130."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm", "COLUMNS": "120"}
+    arguments = [*COMMAND, "--workers", "2", "--out", "c"]
+    process = subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    record = tmp_path / "c" / "candidates.jsonl"
+    sent, output, limit = False, b"", time.monotonic() + 90
+    while time.monotonic() < limit:
+        if select.select([master], [], [], 0.2)[0]:
+            try:
+                output += os.read(master, 65536)
+            except OSError:  # the other end is closed
+                break
+        if not sent and record.exists() and record.read_text().count('"score"') > 4:
+            os.killpg(process.pid, signal.SIGINT)
+            sent = True
+    assert process.wait(20) == 130
+    text = output.decode()
+    assert "generation" in text
+    assert "Hall of fame so far" in text
+    assert "Results are in c" in text
+    assert "Traceback" not in text
+    assert not json.loads((tmp_path / "c" / "hall_of_fame.json").read_text())["complete"]
