@@ -34,7 +34,7 @@ def run(
     *,
     seed: Annotated[int, typer.Option(help="The same seed gives the same hall of fame, with any number of workers.")] = 0,
     population: Annotated[int, typer.Option(help="Candidates in a generation.")] = 64,
-    generations: Annotated[int, typer.Option(help="Generations, the first random one included.")] = 12,
+    generations: Annotated[int, typer.Option(help="Generations, the first random one included.")] = 10,
     steps: Annotated[int, typer.Option(help="Training steps of a candidate's networks; finalists get three times as many.")] = 100,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory for the results.  [default: runs/TIME]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that train.  [default: one for each core]", show_default=False)] = None,

@@ -43,7 +43,7 @@ class Config:
 
     seed: int = 0
     population: int = 64
-    generations: int = 8
+    generations: int = 10
     tournament: int = 4
     elite_share: float = 0.25
     max_size: int = 24
@@ -64,7 +64,7 @@ class Config:
                 raise ConfigError(f"{key} must be a whole number from {low} to {high}, not {value!r}")
         for key, (least, most) in REAL.items():
             value = getattr(self, key)
-            if not isinstance(value, int | float) or not least <= value <= most:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
                 raise ConfigError(f"{key} must be a number from {least:g} to {most:g}, not {value!r}")
 
     @property
