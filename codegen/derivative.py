@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from codegen.build import build_expression
-from codegen.graph import Node, Reduction, Source, constant, mean, mean_depth, rebuild, shifted, source, topological
+from codegen.graph import Node, Reduction, Source, constant, mean, mean_depth, shifted, source, topological
 from codegen.instructions import Span
 from codegen.operators import Operator
 from codegen.simplify import make, make_mean, simplify

@@ -35,7 +35,7 @@ MP: dict[str, Callable[..., Any]] = {
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "and": lambda a, b: a and b, "or": lambda a, b: a or b, "not": lambda a: not a,
     "where": lambda c, a, b: a if c else b, "min": min, "max": max, "clamp": lambda a, low, high: min(max(a, low), high),
     "abs": abs, "sign": mp.sign, "floor": mp.floor, "round": nearest, "sqrt": mp.sqrt, "root": mp.sqrt,
-    "rsqrt": lambda a: 1 / mp.sqrt(a), 
+    "rsqrt": lambda a: 1 / mp.sqrt(a),
     "cbrt": lambda a: mp.sign(a) * mp.cbrt(abs(a)), "exp": mp.exp, "expm1": mp.expm1, "log": mp.log,
     "log1p": mp.log1p, "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "asin": mp.asin, "acos": mp.acos, "atan": mp.atan,
     "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "tanh_slope": lambda a: mp.sech(a) ** 2, "tanh_gap": lambda a: a - mp.tanh(a), "asinh": mp.asinh, "acosh": mp.acosh,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,8 @@ def test_package_of_another_distribution(tmp_path: Path, name: str, form: str) -
     result = _python("import gp", tmp_path, ROOT, cwd=tmp_path)
     assert result.returncode == 1
     message = result.stderr.strip().splitlines()[-1]
-    assert message.startswith(f"ImportError: actgp needs its own package '{name}' from {ROOT}, but Python finds another one at {tmp_path / name}")
+    assert message.startswith(f"ImportError: actgp needs its own package '{name}' from {ROOT}, but Python finds another one at ")
+    assert str(tmp_path / name) in message
     assert f"pip uninstall {name}" in message
     assert "PYTHONPATH" in message
 
@@ -51,18 +53,12 @@ def test_folder_of_the_same_name_is_no_conflict(tmp_path: Path) -> None:
 
 
 def test_missing_package(tmp_path: Path) -> None:
-    for name in ("gp", "grammar"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "gp").unlink()
     (tmp_path / "gp").mkdir()
     for name in ("__init__.py", "_packages.py"):
-        (tmp_path / "gp" / name).write_text((ROOT / "gp" / name).read_text())
-    (tmp_path / "grammar").unlink()
-    (tmp_path / "grammar").mkdir()
-    (tmp_path / "grammar" / "__init__.py").touch()
-    code = f"import sys; sys.path = [p for p in sys.path if p != {str(ROOT)!r}]; import gp"
-    result = _python(code, tmp_path, cwd=tmp_path)
-    assert "codegen" in result.stderr.splitlines()[-1]
+        shutil.copy(ROOT / "gp" / name, tmp_path / "gp")
+    message = _python("import gp", tmp_path, cwd=tmp_path).stderr.splitlines()[-1]
+    assert message.startswith("ImportError: actgp")
+    assert "package 'grammar'" in message
 
 
 def test_import_is_cheap_and_lazy() -> None:
@@ -71,10 +67,10 @@ def test_import_is_cheap_and_lazy() -> None:
 
 
 def test_unknown_attribute() -> None:
-    import gp  # noqa: PLC0415
+    import gp
 
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        gp.nothing  # noqa: B018
+        gp.nothing  # type: ignore[attr-defined]  # noqa: B018 - mypy sees it too
     assert set(gp.__all__) <= set(dir(gp))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _BRAILLE: Final = 0x2800
+_LARGEST: Final = 1e300  # a range of twice this is still a float64
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of a cell's 4 x 2 dots (Unicode 15, Braille Patterns)
 
 
@@ -47,29 +48,27 @@ def panel(title: str, x: Array, y: Array, width: int, height: int) -> list[str]:
 
 
 def limits(y: Array) -> tuple[float, float]:
-    """The range to show: all finite values, unless few points stretch it to over four times what the other 96% need."""
-    finite = y[np.isfinite(y)]
-    if not finite.size:
+    """The range to show: all values up to 1e300, unless few points stretch it to over four times what the other 96% need."""
+    shown = y[np.abs(y) <= _LARGEST]
+    if not shown.size:
         return -1.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    inner_low, inner_high = np.percentile(finite, (2, 98))
+    low, high = float(shown.min()), float(shown.max())
+    inner_low, inner_high = np.percentile(shown, (2, 98))
     inner = float(inner_high - inner_low)
     if inner > 0 and high - low > 4 * inner:
         low, high = max(low, float(inner_low) - 0.1 * inner), min(high, float(inner_high) + 0.1 * inner)
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1.0):  # a constant, but for rounding
-        return low - 1.0, high + 1.0
-    return low, high
+    size = max(abs(low), abs(high), 1.0)
+    return (low, high) if high - low > 1e-9 * size else (low - size, high + size)  # a constant, but for rounding
 
 
 def nice_ticks(low: float, high: float, most: int) -> list[float]:
-    """The multiples of 1, 2 or 5 times a power of ten in the range: the finest step that gives at most `most` of them, and one at least."""
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    for step in (factor * power for factor in (1, 2, 5, 10, 20)):
+    """The multiples of 1, 2 or 5 times a power of ten in the range: the finest step that gives at most `most` of them."""
+    power = 10.0 ** math.floor(math.log10((high - low) / most))  # a step that gives at least `most`; ten times as much gives fewer
+    for step in (factor * power for factor in (1, 2, 5, 10)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < most:
             break
-    # round() takes off the noise of the product: 3 * 0.1 is 0.30000000000000004.
-    return [round(k * step, 12) for k in range(first, last + 1)] or [round(low, 12)]
+    return [k * step for k in range(first, last + 1)]
 
 
 def _row(value: float, low: float, high: float, rows: int) -> int:
