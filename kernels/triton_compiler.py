@@ -34,6 +34,9 @@ TARGETS: Final[dict[str, GPUTarget]] = {
 _OPTIONS: Final[dict[str, bool]] = {"enable_fp_fusion": False, "sanitize_overflow": False}
 NUM_WARPS: Final = 4
 LONG_BODY: Final = 100  # instructions; above, 8 elements a thread begin to spill on gfx942 and sm_100
+# Where warps are 64 wide a truth value is a pair of scalar registers an element, and there are only 102: with 4 elements a thread
+# the longest of the catalogue (3,743 instructions) spills 2,598 of them, with 1 it spills none.
+MASK_BOUND_BODY: Final = 3000
 MAX_BLOCK_CHANNELS: Final = 256
 _POINTERS: Final[dict[Storage, str]] = {"f32": "*fp32", "f64": "*fp64", "bf16": "*bf16", "f16": "*fp16"}
 
@@ -56,10 +59,13 @@ def choose_tile(kernel: Kernel, warp_size: int, channels: int = MAX_BLOCK_CHANNE
 
     The default block gives a thread 32 bytes of the compute type, that is 8 registers for each live value: 8 elements of float32
     (two 128-bit accesses), of bfloat16 or float16 (one), or 4 of float64 (two). A long body keeps many values alive and gets half
-    of that where a 128-bit access still fits. A tile of rows and channels is at most 256
+    of that where a 128-bit access still fits, or one element (`MASK_BOUND_BODY`). A tile of rows and channels is at most 256
     channels wide, enough for a warp to read 512 adjacent bytes and for all warps to share a channel's or a row's input.
     """
-    elements = {"f64": 4, "f32": 8 if len(kernel.live()) <= LONG_BODY else 4}.get(kernel.storage, 8)
+    length = len(kernel.live())
+    elements = {"f64": 4, "f32": 8 if length <= LONG_BODY else 4}.get(kernel.storage, 8)
+    if warp_size == 64 and length > MASK_BOUND_BODY:
+        elements = 1
     block = block or num_warps * warp_size * elements
     if kernel.flat:
         return Tile(1, block, num_warps)

@@ -8,6 +8,9 @@ from kernels.compiled import make_plan, program
 from kernels.report import static_report
 from kernels.triton_compiler import TARGETS
 
+# Bodies of thousands of instructions, where 4 elements a thread would spill: their accesses are as narrow as their tile.
+ONE_ELEMENT_A_THREAD = {("phase_locked_entropic_repulsion", "gfx942")}
+
 
 @pytest.mark.parametrize("target", list(TARGETS))
 @pytest.mark.parametrize("name", catalog.names())
@@ -22,5 +25,6 @@ def test_no_spills_no_local_memory_full_width(name, target):
                 # Scalars, partial sums and a stage without tensors have no 128 bits to move.
                 reads = any(i.span is Span.ELEMENT for i in stage.kernel.inputs)
                 writes = any(o.span is Span.ELEMENT for o in stage.kernel.outputs)
-                assert not reads or max(report.load_bits) == 128
-                assert not writes or max(report.store_bits) == 128
+                width = 32 if (name, target) in ONE_ELEMENT_A_THREAD else 128
+                assert not reads or max(report.load_bits) == width
+                assert not writes or max(report.store_bits) == width

@@ -23,7 +23,8 @@ POINTS = [-30.0, -4.5, -2.5, -1.75, -0.9, -0.3, -1e-3, 0.0, 1e-4, 0.02, 0.45, 0.
 REAL = [o for o in OPERATORS.values() if not o.boolean_result]
 DOMAIN = {
     "sqrt": lambda a: a >= 0, "root": lambda a: a >= 0, "rsqrt": lambda a: a > 0, "log": lambda a: a > 0, "log1p": lambda a: a > -1,
-    "asin": lambda a: abs(a) <= 1, "acos": lambda a: abs(a) <= 1, "acosh": lambda a: a >= 1, "normal_cdf": lambda a: a > -15, "atanh": lambda a: abs(a) < 1,
+    "asin": lambda a: abs(a) <= 1, "acos": lambda a: abs(a) <= 1, "acosh": lambda a: a >= 1, "normal_cdf": lambda a: a > -15,
+    "atanh": lambda a: abs(a) < 1,
     "div": lambda a, b: b != 0, "pow": lambda a, b: a > 0, "ipow": lambda a: a != 0,
 }  # fmt: skip
 
