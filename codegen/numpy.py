@@ -14,6 +14,7 @@ from scipy import special
 from codegen import operators
 from codegen.graph import Node, Reduction, Source, topological
 from codegen.operators import Operator
+from codegen.spelling import spellings
 
 Array = NDArray[np.float64]
 _AXES = {"tensor": (0, 1), "features": (1,), "batch": (0,)}
@@ -44,18 +45,21 @@ def evaluate(roots: Sequence[Node], inputs: Mapping[str, Array | float], slots: 
     return [np.asarray(values[root], dtype=np.float64) for root in roots]
 
 
-def print_numpy(root: Node, parameter_names: tuple[str, ...] = ()) -> str:
-    """The reference as Python source: `activation(x, ...)` on an array of rows x channels; the parameters follow x, in the given
-    order (or that of first use)."""
+def print_numpy(root: Node, parameters: Sequence[str]) -> str:
+    """The reference as Python source: `activation(x, ...)` on an array of rows x channels; the parameters follow x in that order.
+
+    A parameter whose name would hide something of the source is spelled with an underscore.
+    """
     order = topological([root])
     lines: list[str] = []
     names: dict[Node, str] = {}
     helpers: dict[str, str] = {}
-    parameters = dict.fromkeys(n.attribute.name for n in order if isinstance(n.attribute, Source) and n.attribute.name != "x")
+    reserved = {"np", "special", "activation", *vars(operators), *(f"v{k}" for k in range(len(order)))}
+    spelled = spellings(["x", *parameters], reserved)
     for k, node in enumerate(order):
         args = [names[a] for a in node.args]
         if isinstance(node.attribute, Source):
-            name = node.attribute.name
+            name = spelled[node.attribute.name]
             text = f"np.roll({name}, {node.attribute.shift}, -1)" if node.attribute.shift else name
         elif isinstance(node.attribute, Reduction):
             text = f"np.mean(np.broadcast_to({args[0]}, x.shape), axis={_AXES[node.attribute.over]}, keepdims=True)"
@@ -70,7 +74,7 @@ def print_numpy(root: Node, parameter_names: tuple[str, ...] = ()) -> str:
             lines.append(f"    v{k} = {text}")
         else:
             names[node] = text
-    signature = ", ".join(["x", *(parameter_names or parameters)])
+    signature = ", ".join(spelled.values())
     imports = "import numpy as np\nfrom scipy import special\n"
     return (
         "\n\n".join([imports, *helpers.values(), "\n".join([f"def activation({signature}):", *lines, f"    return {names[root]}"])]) + "\n"

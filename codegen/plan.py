@@ -22,7 +22,10 @@ from codegen.structure import Tape, tape
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One kernel of a plan, and the expressions of constants that it reads as scalars `constant0`, `constant1`, ..."""
+    """One kernel of a plan, and the expressions of constants that it reads as scalars `constant.0`, `constant.1`, ...
+
+    A name with a point cannot be a parameter's.
+    """
 
     kernel: Kernel
     tape: Tape
@@ -31,7 +34,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The stages in order. A stage's outputs named `mean...` are sums, still to be divided by the number of values."""
+    """The stages in order. A stage's outputs named `mean.0`, `mean.1`, ... are sums, still to be divided by the number of values."""
 
     stages: tuple[Stage, ...]
 
@@ -41,7 +44,7 @@ def plan(name: str, results: Sequence[Result], storage: Storage) -> Plan:
     guarded = guard_products([r.node for r in results])
     depths = mean_depth(guarded)
     levels = {_plain(node): depth for node, depth in depths.items()}
-    names = {node: f"mean{k}" for k, node in enumerate(levels)}
+    names = {node: f"mean.{k}" for k, node in enumerate(levels)}
     stages = []
     for level in range(1, max(levels.values(), default=0) + 1):
         here = [node for node in levels if levels[node] == level]
@@ -63,7 +66,7 @@ def _stage(name: str, outputs: Sequence[tuple[str, Result]], means: dict[Node, s
     constants: list[Node] = []
 
     def read(source: str, span: Span, shift: int) -> Value:
-        label = f"{source}_{'m' * (shift < 0)}{abs(shift)}" if shift else source
+        label = f"{source}.{shift}" if shift else source
         inputs.setdefault(label, Input(label, span, source, shift))
         return block.input(label, span)
 
@@ -78,7 +81,7 @@ def _stage(name: str, outputs: Sequence[tuple[str, Result]], means: dict[Node, s
             zero = block.constant(0.0)
             values[node] = block.emit("eq", zero, 0.0 if value else 1.0) if node.boolean else block.constant(value)
         elif node.constant and not node.boolean:
-            values[node] = read(f"constant{len(constants)}", Span.SCALAR, 0)
+            values[node] = read(f"constant.{len(constants)}", Span.SCALAR, 0)
             constants.append(node)
         else:
             extra = () if node.attribute is None else (node.attribute,)

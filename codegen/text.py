@@ -29,7 +29,8 @@ def to_program(root: Node, parameters: tuple[Parameter, ...] = ()) -> Program:
         size[node] = 1 + sum(size[a] for a in node.args)
         for argument in node.args:
             uses[argument] = uses.get(argument, 0) + 1
-    taken = {n.attribute.name for n in order if isinstance(n.attribute, Source)}
+    used = {n.attribute.name for n in order if isinstance(n.attribute, Source)}
+    taken = used | {p.name for p in parameters}
     trees: dict[Node, Expression] = {}
     bindings: list[Binding] = []
     for node in order:
@@ -40,7 +41,6 @@ def to_program(root: Node, parameters: tuple[Parameter, ...] = ()) -> Program:
             bindings.append(Binding(name, tree))
             tree = Name(name)
         trees[node] = tree
-    used = {n.attribute.name for n in order if isinstance(n.attribute, Source)}
     return Program((*(p for p in parameters if p.name in used), *bindings), trees[root])
 
 

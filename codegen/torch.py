@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import cast
 
 from codegen.graph import Node, Reduction, Source, topological
 from codegen.instructions import Span
 from codegen.operators import Operator
+from codegen.spelling import spellings
 
 # What torch lacks, or spells differently for numbers and tensors. Clamp is written with minimum and maximum of tensors.
 _HELPERS = {
@@ -51,21 +53,35 @@ _HELPERS = {
 }  # fmt: skip
 
 
-def print_torch(root: Node, parameter_names: tuple[str, ...] = ()) -> str:
-    """Source of `activation(x, ..., channel_dim=-1)`; the parameters follow x, in the given order (or that of first use).
+def print_torch(root: Node, parameters: Sequence[str]) -> str:
+    """Source of `activation(x, ..., channel_dim=-1)`; the parameters follow x in that order.
 
+    A parameter whose name would hide something of the source is spelled with an underscore.
     It computes in float32 where x has 16 bits, as the kernels do, and returns x's dtype.
     """
     order = topological([root])
     lines: list[str] = []
     names: dict[Node, str] = {}
-    parameters: dict[str, Span] = {}
+    reserved = {
+        "torch",
+        "math",
+        "float",
+        "range",
+        "dtype",
+        "d",
+        "channel_dim",
+        "activation",
+        *_HELPERS,
+        *(f"v{k}" for k in range(len(order))),
+    }
+    spelled = spellings(["x", *parameters], reserved)
+    spans: dict[str, Span] = {}
     for k, node in enumerate(order):
         if isinstance(node.attribute, Source):
             source = node.attribute
             if source.name != "x":
-                parameters.setdefault(source.name, source.span)
-            text = f"torch.roll({source.name}, {source.shift}, channel_dim)" if source.shift else source.name
+                spans[spelled[source.name]] = source.span
+            text = f"torch.roll({spelled[source.name]}, {source.shift}, channel_dim)" if source.shift else spelled[source.name]
         elif isinstance(node.attribute, Reduction):
             text = _mean(names[node.args[0]], node.attribute, node.args[0].span)
         elif node.operator == "constant":
@@ -80,12 +96,12 @@ def print_torch(root: Node, parameter_names: tuple[str, ...] = ()) -> str:
             lines.append(f"    v{k} = {text}")
         else:
             names[node] = text
-    for name, span in reversed(parameters.items()):
+    for name, span in reversed(spans.items()):
         shape = ".reshape([-1 if d == channel_dim % x.dim() else 1 for d in range(x.dim())])" if span is Span.CHANNEL else ""
         lines.insert(0, f"    {name} = {name}.to(x.dtype){shape}")
     body = "\n".join(
         [
-            f"def activation({', '.join(['x', *(parameter_names or parameters)])}, channel_dim=-1):",
+            f"def activation({', '.join(spelled.values())}, channel_dim=-1):",
             "    dtype = x.dtype",
             "    x = x.float() if dtype in (torch.float16, torch.bfloat16) else x",
             *lines,

@@ -59,10 +59,10 @@ class CompiledFunction:
         results: list[torch.Tensor] = []
         for stage in self.stages:
             constants = evaluate_constants(stage.tape, stage.tape_roots, tuple(slots))
-            known |= {f"constant{k}": constant for k, constant in enumerate(constants)}
+            known |= {f"constant.{k}": constant for k, constant in enumerate(constants)}
             results = stage.launch([_read(known[i.source], i) for i in stage.inputs], rows, channels)
             for output, value in zip(stage.outputs, results, strict=True):
-                if output.name.startswith("mean"):
+                if output.name.startswith("mean."):
                     count = {Span.SCALAR: rows * channels, Span.ROW: channels, Span.CHANNEL: rows}[output.span]
                     known[output.name] = (value / count).to(self.compute)
         return results

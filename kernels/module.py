@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from codegen.cost import Cost, cost
 from codegen.numpy import print_numpy
+from codegen.spelling import spellings
 from codegen.text import to_latex, to_program
 from codegen.torch import print_torch
 from grammar import catalog, format_program
@@ -43,7 +44,8 @@ class Activation(LazyModuleMixin, nn.Module):
     """y = f(x) by compiled kernels; x of any shape, float32, float64, bfloat16 or float16, y like x.
 
     The program's parameters are `nn.Parameter`s, float32 by default: a scalar one has shape (), one per channel has shape
-    (channels,), which is known from the first input (until then it is uninitialised, as in torch's lazy modules).
+    (channels,), which is known from the first input (until then it is uninitialised, as in torch's lazy modules). Its
+    attribute has its name, with an underscore where the module has such an attribute already (`param training` is `training_`).
     For backward x and the parameters are kept and nothing else.
     """
 
@@ -57,22 +59,23 @@ class Activation(LazyModuleMixin, nn.Module):
         self.formula = format_program(self.function.function.program)
         self.channel_dim = channel_dim
         self.backend = backend
-        for parameter in self.function.parameters:
+        self._attributes = tuple(spellings((p.name for p in self.function.parameters), [*dir(self), "_attributes"]).values())
+        for attribute, parameter in zip(self._attributes, self.function.parameters, strict=True):
             value = UninitializedParameter() if parameter.per_channel else nn.Parameter(torch.tensor(parameter.initial))
-            self.register_parameter(_attribute(parameter.name), cast(nn.Parameter, value))
+            self.register_parameter(attribute, cast(nn.Parameter, value))
 
     def initialize_parameters(self, x: torch.Tensor) -> None:
         """Give parameters per channel their size, from the first input."""
         channels = x.shape[self.channel_dim] if x.dim() else 1
         with torch.no_grad():
-            for parameter in self.function.parameters:
-                value = getattr(self, _attribute(parameter.name))
+            for attribute, parameter in zip(self._attributes, self.function.parameters, strict=True):
+                value = getattr(self, attribute)
                 if isinstance(value, UninitializedParameter):
                     value.materialize((channels,))
                     value.fill_(parameter.initial)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        parameters = [getattr(self, _attribute(p.name)) for p in self.function.parameters]
+        parameters = [getattr(self, attribute) for attribute in self._attributes]
         if self.backend == "eager":
             return eager(self.formula)(x, *parameters, channel_dim=self.channel_dim)
         if not x.is_floating_point():
@@ -112,10 +115,11 @@ class Activation(LazyModuleMixin, nn.Module):
 
 def source(function: Any, backend: str, *, order: int = 0) -> str:
     """The source that a backend runs for a function (`codegen.function.Activation`). Raises ValueError for an unknown backend."""
+    names = [p.name for p in function.parameters]
     if backend == "torch":
-        return print_torch(function.graph)
+        return print_torch(function.graph, names)
     if backend == "numpy":
-        return print_numpy(function.graph)
+        return print_numpy(function.graph, names)
     if backend == "latex":
         return to_latex(function.graph)
     kernels = [stage.kernel for stage in make_plan(function, order, "f32").stages] if backend in ("llvm", "triton") else []
@@ -140,15 +144,8 @@ def eager(text: str) -> Callable[..., torch.Tensor]:
     """The torch lowering of a program, as a function of x, the parameters in order, and `channel_dim`."""
     function = program(text)
     namespace: dict[str, Any] = {}
-    exec(compile(print_torch(function.graph, tuple(p.name for p in function.parameters)), "<activation>", "exec"), namespace)
+    exec(compile(print_torch(function.graph, [p.name for p in function.parameters]), "<activation>", "exec"), namespace)
     return cast(Callable[..., torch.Tensor], namespace["activation"])
-
-
-def _attribute(name: str) -> str:
-    """A module has attributes of its own, such as `training`; a parameter of such a name gets an underscore."""
-    return (
-        name if not hasattr(Activation, name) and name not in ("training", "formula", "function", "backend", "channel_dim") else f"{name}_"
-    )
 
 
 def _restore(formula: str, channel_dim: int, backend: str, training: bool, parameters: dict[str, nn.Parameter]) -> Activation:

@@ -5,6 +5,7 @@ The interpreter (Triton 3.7) carries a kernel out in NumPy, one program after an
 
 - `tl.fma` multiplies and adds with two roundings; our range reductions and error-free transformations need one.
 - float32 to bfloat16 truncates; the GPU rounds to nearest, ties to even.
+- A scalar condition that is spread over a block takes the type of the numbers it compared, on which `&` then fails.
 - `tl.sum` is itself a `@triton.jit` function, which exists for the interpreter only if TRITON_INTERPRET was set when Triton was
   imported. We do without, so that a process can both interpret and compile, and give `tl.reduce` the sum directly.
 - libdevice does not exist: its float64 functions are torch's (or NumPy's).
@@ -41,12 +42,17 @@ def interpreted(source: str, name: str) -> Any:
 def gpu_rounding() -> Iterator[None]:
     """Replace what the module's text lists, and put it back. Not for several threads at a time, nor is the interpreter."""
     builder = interpreter.interpreter_builder
-    plain_cast, plain_sum = builder.cast_impl, tl.sum
+    plain_cast, plain_splat, plain_sum = builder.cast_impl, builder.create_splat, tl.sum
 
     def cast(source: Any, type: Any) -> Any:
         if source.dtype.scalar == tl.float32 and type.scalar == tl.bfloat16:
             return interpreter.TensorHandle(_to_bfloat16(source.data), tl.bfloat16)
         return plain_cast(source, type)
+
+    def splat(type: Any, value: Any) -> Any:
+        if value.data.dtype == np.bool_:
+            value = interpreter.TensorHandle(value.data, tl.int1)
+        return plain_splat(type, value)
 
     def fma(x: Any, y: Any, z: Any) -> Any:
         fused = _fma32 if z.dtype.scalar == tl.float32 else _fma64
@@ -56,12 +62,12 @@ def gpu_rounding() -> Iterator[None]:
         return tl.reduce(value, axis, tl.standard._sum_combine, keep_dims=keep_dims)
 
     # Attributes of the one builder object hide its class's methods, and are easily taken away.
-    builder.cast_impl, builder.create_fma, tl.sum = cast, fma, total
+    builder.cast_impl, builder.create_splat, builder.create_fma, tl.sum = cast, splat, fma, total
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        del builder.cast_impl, builder.create_fma
+        del builder.cast_impl, builder.create_splat, builder.create_fma
         tl.sum = plain_sum
 
 

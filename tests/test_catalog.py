@@ -61,7 +61,7 @@ def compiled(name: str, x: np.ndarray, storage: Storage) -> list[np.ndarray]:
     for result in results(function):
         (stage,) = plan("test", [result], storage).stages
         numbers = evaluate_tape(stage.tape, stage.tape_roots, function.constants)
-        known = {"x": x, **inputs(function), **{f"constant{k}": number for k, number in enumerate(numbers)}}
+        known = {"x": x, **inputs(function), **{f"constant.{k}": number for k, number in enumerate(numbers)}}
         dtype = np.float32 if storage == "f32" else np.float64
         arrays = {i.name: np.asarray(known[i.name], dtype) for i in stage.kernel.inputs}
         block = stage.kernel.block

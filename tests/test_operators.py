@@ -118,7 +118,7 @@ def test_kernel_spelling_against_definition(operator, float_type):
         with np.errstate(all="ignore"):
             expected = operator.reference(*(v if v.dtype == bool else v.astype(np.float64) for v in values.values()), *extra)
         overflow = np.abs(np.asarray(expected, np.float64)) > np.finfo(dtype).max
-        expected = np.where(overflow, np.sign(expected) * np.inf, expected) if not operator.boolean_result else expected
+        expected = np.where(overflow, np.copysign(np.inf, expected), expected) if not operator.boolean_result else expected
         assert_same(np.asarray(actual), expected, torch.float32 if float_type == "f32" else torch.float64)
 
 

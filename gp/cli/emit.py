@@ -52,7 +52,7 @@ def _printer(what: Emit, parameters: tuple[str, ...]) -> Callable[[Node], str]:
 
     if what is Emit.TORCH:
         return lambda root: print_torch(root, parameters)
-    return print_numpy if what is Emit.NUMPY else to_latex
+    return (lambda root: print_numpy(root, parameters)) if what is Emit.NUMPY else to_latex
 
 
 def _kernels(function: Activation, order: int) -> list[Kernel]:
