@@ -22,7 +22,7 @@ from bench.programs import random_programs
 from codegen.function import activation
 from gp.timing import Spread, percentile
 from grammar import parse
-from kernels.compiled import make_plan
+from kernels.programs import make_plan
 
 COUNT: Final = 100
 SMALLEST: Final = 10

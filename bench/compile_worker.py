@@ -15,7 +15,7 @@ import torch
 import gp
 from bench.compile import COUNT, LARGEST, SMALLEST, programs
 from bench.programs import random_programs
-from kernels.compiled import counters
+from kernels.native import counters
 
 
 def first_gradient(text: str, x: torch.Tensor) -> tuple[float, float]:

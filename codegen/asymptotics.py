@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
@@ -49,10 +50,16 @@ def _grows(classes: Classes) -> bool:
     return _INF in classes or -_INF in classes
 
 
-def _classes(roots: Sequence[Node], end: float) -> dict[Node, Classes]:
+# A value, its derivative and the backward pass share most of their nodes, so what is known of a node is kept with it.
+_KNOWN: Final[dict[float, weakref.WeakKeyDictionary[Node, Classes]]] = {end: weakref.WeakKeyDictionary() for end in (-_INF, _INF)}
+
+
+def _classes(roots: Sequence[Node], end: float) -> Mapping[Node, Classes]:
     """The classes of every node as x goes to `end`; the graph's other inputs are finite."""
-    found: dict[Node, Classes] = {}
+    found = _KNOWN[end]
     for node in topological(roots):
+        if node in found:
+            continue
         if isinstance(node.attribute, Source):
             found[node] = frozenset({end}) if node.attribute.name == "x" else _FINITE
         elif node.operator == "constant":

@@ -126,7 +126,7 @@ def apply(operator: Operator, *args: Node, attribute: int | None = None) -> Node
 
     Raises TypeError when a boolean stands where a real number belongs, or the reverse.
     """
-    if len(args) != operator.arity or any(a.boolean is not b for a, b in zip(args, operator.boolean_arguments, strict=True)):
+    if tuple([a.boolean for a in args]) != operator.boolean_arguments:
         raise TypeError(f"{operator.name} does not take {list(args)}")
     if operator.commutative and _rank(args[1]) < _rank(args[0]):
         args = (args[1], args[0])
@@ -155,9 +155,12 @@ def topological(roots: Iterable[Node], through_means: bool = True) -> list[Node]
             order.append(node)
         elif node not in seen:
             seen.add(node)
+            if not node.args:
+                order.append(node)
+                continue
             stack.append((node, True))
             if through_means or node.operator != "mean":
-                stack.extend((a, False) for a in reversed(node.args) if a not in seen)
+                stack.extend([(a, False) for a in reversed(node.args) if a not in seen])
     return order
 
 

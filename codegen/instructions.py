@@ -16,7 +16,7 @@ import enum
 import functools
 import struct
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Type = Literal["f32", "f64", "i32", "i64", "b"]
 
@@ -71,8 +71,7 @@ _WIDEN: Final[dict[Type, Type]] = {"f32": "f64", "i32": "i64"}
 _NARROW: Final[dict[Type, Type]] = {"f64": "f32", "i64": "i32"}
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """One line of a kernel: `opcode(args)` of type `type`; `args` are positions in the list, all smaller than its own."""
 
     opcode: str
@@ -82,7 +81,7 @@ class Instruction:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen, which would triple the time that it takes to make one
 class Value:
     """A reference to an instruction, with the usual arithmetic signs. Python numbers become constants of the same type."""
 
@@ -185,14 +184,16 @@ class Block:
 
         Raises TypeError when the operands' types do not fit the opcode, with both named.
         """
-        # In a choice the pattern is a branch, not the condition.
-        pattern = next(o for o in (operands[1:] if opcode in ("select", "rare") else operands) if isinstance(o, Value))
-        args = tuple([self.like(pattern, o).index for o in operands])
+        if {type(o) for o in operands} != {Value}:
+            # In a choice the pattern is a branch, not the condition.
+            pattern = next(o for o in (operands[1:] if opcode in ("select", "rare") else operands) if isinstance(o, Value))
+            operands = tuple([self.like(pattern, o) for o in operands])
+        args = tuple([o.index for o in operands])  # type: ignore[union-attr]
         arguments = [self.instructions[index] for index in args]
-        span = Span.SCALAR
+        span = 0
         for argument in arguments:
-            span = span.join(argument.span)
-        return self._append(opcode, args, _result_type(opcode, tuple([a.type for a in arguments])), None, span)
+            span |= argument.span
+        return self._append(opcode, args, _result_type(opcode, tuple([a.type for a in arguments])), None, _SPANS[span])
 
     def fma(self, a: Value, b: Value | float, c: Value | float) -> Value:
         """a*b + c, rounded once."""

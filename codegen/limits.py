@@ -59,7 +59,6 @@ def _limit(at_infinity: float, far: Array) -> float:
 
 
 def settled(value: Node, below: Node, above: Node) -> Node:
-    """`value`, but `below` at x = -inf and `above` at x = +inf."""
-    infinity = constant(_INF)
-    above_or_value = apply(OPERATORS["where"], apply(OPERATORS["eq"], _X, infinity), above, value)
-    return apply(OPERATORS["where"], apply(OPERATORS["eq"], _X, constant(-_INF)), below, above_or_value)
+    """`value`, but where it is NaN `below` at x = -inf and `above` at x = +inf."""
+    left = apply(OPERATORS["lt"], _X, constant(0.0))
+    return apply(OPERATORS["settle"], value, _X, apply(OPERATORS["where"], left, below, above))

@@ -30,7 +30,7 @@ def print_kernel(kernel: Kernel, lanes: int, triple: str) -> str:
     name = kernel.name.replace("\\", "\\5C").replace('"', "\\22")
     body = [line if line.endswith(":") else "  " + line for line in lines.lines]
     head = [f'target triple = "{triple}"', *sorted(lines.declarations), ""]
-    return "\n".join([*head, f'define void @"{name}"(ptr %arguments, i64 %tile) {{', *body, "}", ""])
+    return "\n".join([*head, f'define void @"{name}"(ptr %arguments, i64 %tile) {{', *body, "}", "!0 = !{i32 1}", ""])
 
 
 class _Printer:
@@ -40,7 +40,7 @@ class _Printer:
         self.number = NAMES[COMPUTE[kernel.storage]]
         self.scalars = [i.name for i in kernel.inputs if i.span is Span.SCALAR]
         self.live = kernel.live()
-        self.rare = rare_groups(kernel)
+        self.rare = rare_groups(kernel, self.live)
         inputs, outputs = arrays(kernel, self.live)
         self.row_inputs = {a.index: a for a in inputs if a.span is Span.ROW}
         self.streams = {a.index: a for a in inputs if a.span is not Span.ROW}
@@ -108,7 +108,7 @@ class _Printer:
     def _entry(self) -> None:
         put, vector = self.out.put, self.out.vector
         put("entry:")
-        for slot, name in enumerate(("total", "channels", "rows")):
+        for slot, name in enumerate(("total", "channels", "rows", "stream")):
             put(f"""
                 %{name}.a = getelementptr i64, ptr %arguments, i64 {slot}
                 %{name} = load i64, ptr %{name}.a""")
@@ -119,6 +119,8 @@ class _Printer:
         for array in (*self.streams.values(), *self.stored):
             put(f"{array.name}.pad = alloca {vector(array.kind)}")
             put(f"store {vector(array.kind)} zeroinitializer, ptr {array.name}.pad")
+        if self.stored:
+            put("%streams = icmp ne i64 %stream, 0")
         put(f"%stride = add i64 %channels, {sum_stride(0)}")
         put("%parts = mul i64 %tile, %stride")
         for array in self.channel_sums:
@@ -178,6 +180,8 @@ class _Printer:
             %start = select i1 %padded, i64 %whole, i64 0
             %count = select i1 %padded, i64 %rest, i64 %whole
             %inside = select i1 %padded, i64 %rest, i64 {self.out.lanes}""")
+        if self.stored:
+            put("%past = select i1 %padded, i1 false, i1 %streams")
         if self.sums or self.channel_sums:
             ordinals = ", ".join(f"i64 {k}" for k in range(self.out.lanes))
             self.out.splat("%limit", "i64", "%inside")
@@ -195,8 +199,7 @@ class _Printer:
             put(f"{array.name}.sum = phi {double} [ {array.name}.begin, %pass.begin ], [ {array.name}.more, %latch ]")
         self.label = "loop"
         self._instructions(Span.CHANNEL, Span.ELEMENT)
-        for array in self.stored:
-            self.out.store(array.name, array.kind, self.out.operand(self.code, array.index), f"{array.name}.now", "%n")
+        self._store()
         for array in (*self.sums, *self.channel_sums):
             self._add(array)
         put(f"""
@@ -209,6 +212,18 @@ class _Printer:
         for array in self.sums:
             put(f"{array.name}.now = phi {double} [ {array.name}.begin, %pass.begin ], [ {array.name}.more, %latch ]")
         put("br i1 %padded, label %copy.test, label %pass.begin")
+
+    def _store(self) -> None:
+        values = [(a, self.out.stored(a.name, a.kind, self.out.operand(self.code, a.index), f"{a.name}.now", "%n")) for a in self.stored]
+        if not self.stored:
+            return
+        self.out.put("br i1 %past, label %stream.out, label %keep.out\nstream.out:")
+        for array, value in values:
+            self.out.store(array.name, array.kind, value, past_cache=True)
+        self.out.put("br label %stored\nkeep.out:")
+        for array, value in values:
+            self.out.store(array.name, array.kind, value)
+        self.out.put("br label %stored\nstored:")
 
     def _add(self, array: Array) -> None:
         """Add a value to its sum in float64, with zero for the lanes past the end of the row."""

@@ -3,8 +3,9 @@
     0 total     elements in the tensor
     1 channels  elements in a row; the last row may be shorter
     2 rows      rows in a tile
-    3 scalars   address of the SCALAR inputs, in order, in the compute type
-    4...        addresses of the other inputs, in order, then of the outputs, in order
+    3 stream    1: ELEMENT outputs go past the cache; their rows then begin at multiples of a vector's size. 0: they do not
+    4 scalars   address of the SCALAR inputs, in order, in the compute type
+    5...        addresses of the other inputs, in order, then of the outputs, in order
 
 Tile t computes rows [t*rows, (t+1)*rows). ELEMENT outputs and ROW sums (float64, one per row) are written in place. A SCALAR sum
 goes to `output[t]`. A CHANNEL sum is added to `output[t*sum_stride(channels) + channel]`, which the caller cleared. So tiles are
@@ -22,7 +23,7 @@ from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Kernel, Storage
 from codegen.llvm_lines import NAMES
 
-HEADER_SLOTS: Final = 4
+HEADER_SLOTS: Final = 5
 _MEMORY: Final[dict[Storage, str]] = {"f32": "float", "f64": "double", "bf16": "i16", "f16": "half"}
 _WIDEST: Final = 64  # no target has more lanes
 

@@ -48,7 +48,10 @@ class Lines:
 
     def put(self, text: str) -> None:
         """One or more lines; the common indentation does not matter."""
-        self.lines.extend(line.strip() for line in text.strip().splitlines())
+        if "\n" in text:
+            self.lines.extend([line.strip() for line in text.strip().split("\n")])
+        else:
+            self.lines.append(text)
 
     def vector(self, name: str) -> str:
         """The vector type of an LLVM type."""
@@ -122,15 +125,18 @@ class Lines:
                 {result}.s = shl {word} {result}.w, splat (i32 16)
                 {result} = bitcast {word} {result}.s to {self.vector("float")}""")
 
-    def store(self, stem: str, kind: str, value: str, pointer: str, index: str) -> None:
-        """A vector to memory of type `kind`, rounded to nearest when that is a 16-bit type; `stem` begins the new names."""
+    def stored(self, stem: str, kind: str, value: str, pointer: str, index: str) -> str:
+        """The vector as memory of type `kind` holds it, rounded to nearest when that is a 16-bit type, and its address, `<stem>.p`."""
+        self.put(f"{stem}.p = getelementptr {kind}, ptr {pointer}, i64 {index}")
         if kind == "half":
             self.put(f"{stem}.h = fptrunc {self.vector('float')} {value} to {self.vector('half')}")
-            value = f"{stem}.h"
-        elif kind == "i16":
-            value = self._to_bfloat16(stem, value)
-        self.put(f"{stem}.p = getelementptr {kind}, ptr {pointer}, i64 {index}")
-        self.put(f"store {self.vector(kind)} {value}, ptr {stem}.p, align {BYTES[kind]}")
+            return f"{stem}.h"
+        return self._to_bfloat16(stem, value) if kind == "i16" else value
+
+    def store(self, stem: str, kind: str, value: str, past_cache: bool = False) -> None:
+        """What `stored` gave to its address; past the cache, the address is a multiple of the vector's size."""
+        how = f"align {self.lanes * BYTES[kind]}, !nontemporal !0" if past_cache else f"align {BYTES[kind]}"
+        self.put(f"store {self.vector(kind)} {value}, ptr {stem}.p, {how}")
 
     def _to_bfloat16(self, stem: str, value: str) -> str:
         """Ties to even: add half a unit less one, plus the last bit that stays. A NaN is cut off and made quiet.

@@ -81,8 +81,17 @@ def _absorb(a: Array, b: Array) -> Any:
 
 
 def _kernel_absorb(b: Block, x: Value, y: Value) -> Value:
-    vanishes = (x.block.emit("eq", x, 0.0) & b.emit("eq", y, y)) | (b.emit("eq", y, 0.0) & b.emit("eq", x, x))
-    return b.select(vanishes, 0.0, x * y)
+    # NaN out of two numbers is 0*inf and nothing else, and rare: one comparison is what a product pays for it.
+    product = x * y
+    return b.emit("rare", b.emit("ne", product, product), b.select(b.emit("eq", x, x) & b.emit("eq", y, y), 0.0, product), product)
+
+
+def _settle(value: Array, a: Array, limit: Array) -> Any:
+    return np.where(np.isnan(value) & np.isinf(a), limit, value)
+
+
+def _kernel_settle(b: Block, value: Value, x: Value, limit: Value) -> Value:
+    return b.emit("rare", b.emit("ne", value, value), b.select(b.emit("eq", abs(x), np.inf), limit, value), value)
 
 
 # a - tanh(a) = a^3 * (series in a^2), Taylor coefficients from the highest down. The series converges to pi/2: ten terms leave
@@ -190,7 +199,7 @@ _TABLE: Final = (
     Operator("add", 2, np.add, ("1", "1"), lambda b, x, y: x + y, "({0} + {1})", "{0} + {1}", text="+", public=False, commutative=True),
     Operator("sub", 2, np.subtract, ("1", "-1"), lambda b, x, y: x - y, "({0} - {1})", "{0} - {1}", text="-", public=False),
     Operator("mul", 2, np.multiply, ("b", "a"), lambda b, x, y: x * y, "({0} * {1})", r"{0} \, {1}", text="*", public=False, commutative=True),
-    Operator("absorb", 2, _absorb, ("b", "a"), _kernel_absorb, "({0} * {1})", r"{0} \, {1}", flops=6, text="*", public=False, commutative=True,
+    Operator("absorb", 2, _absorb, ("b", "a"), _kernel_absorb, "({0} * {1})", r"{0} \, {1}", flops=2, text="*", public=False, commutative=True,
              doc="A product in which an exact zero wins over an infinity: what a vanishing gate times a growing factor is in exact arithmetic."),
     Operator("div", 2, np.divide, ("1/b", "-y/b"), lambda b, x, y: x / y, "({0} / {1})", r"\frac{{{0}}}{{{1}}}", flops=4, text="/", public=False, domain="b != 0"),
     Operator("pow", 2, np.power, ("b*a^(b - 1)", "where(a == 0 and b >= 0, 0, y*log(a))"), elementary.pow, "torch.pow({0}, {1})", "{0}^{{{1}}}",
@@ -206,6 +215,8 @@ _TABLE: Final = (
     Operator("not", 1, np.logical_not, ("0",), lambda b, x: ~x, "(~{0})", r"\lnot {0}", text="not", public=False, boolean_arguments=(True,), boolean_result=True),
     Operator("where", 3, np.where, ("0", "where(a, 1, 0)", "where(a, 0, 1)"), lambda b, c, x, y: b.select(c, x, y), "_where({0}, {1}, {2})",
              r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", boolean_arguments=(True, False, False)),
+    Operator("settle", 3, _settle, ("1", "0", "0"), _kernel_settle, "_where(torch.isnan({0}) & torch.isinf({1}), {2}, {0})", "{0}", text="a", public=False,
+             doc="a, or where that is NaN at an infinite b, its limit c."),
     Operator("min", 2, np.minimum, ("where(a < b, 1, where(a > b, 0, 0.5))", "where(a < b, 0, where(a > b, 1, 0.5))"), elementary.minimum,
              "_minimum({0}, {1})", r"\min\left({0}, {1}\right)", commutative=True),
     Operator("max", 2, np.maximum, ("where(a > b, 1, where(a < b, 0, 0.5))", "where(a > b, 0, where(a < b, 1, 0.5))"), elementary.maximum,

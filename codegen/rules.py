@@ -79,6 +79,8 @@ RULES: Final[tuple[tuple[str, str], ...]] = (
     ("1 - erf(a)", "erfc(a)"),
     ("1/(1 + exp(-a))", "sigmoid(a)"),
     ("1/(1 + exp(a))", "sigmoid(-a)"),
+    ("a/(1 + exp(-b))", "a*sigmoid(b)"),
+    ("a/(1 + exp(b))", "a*sigmoid(-b)"),
     ("1 - sigmoid(a)", "sigmoid(-a)"),
     ("log1p(exp(a))", "softplus(a)"),
     ("log(sigmoid(a))", "logsigmoid(a)"),

@@ -57,7 +57,7 @@ def make(operator: Operator | str, *args: Node, attribute: int | None = None) ->
         return folded
     if node.name == "where" and node.args[0].operator == "constant":
         return node.args[1] if node.args[0].attribute else node.args[2]
-    for pattern, replacement in _candidates(node.name, tuple(a.name for a in node.args)):
+    for pattern, replacement in _candidates(node.name, tuple([a.name for a in node.args])):
         captures: Captures = {}
         if _match(pattern, node, captures):
             result = instantiate(replacement, captures)
@@ -74,7 +74,7 @@ def instantiate(template: Node, captures: Captures) -> Node:
 
 def _fold(node: Node) -> Node | None:
     """A constant, where all arguments are constants and the value is a number."""
-    if not all(a.operator == "constant" for a in node.args):
+    if not node.constant or any(a.operator != "constant" for a in node.args):
         return None
     operator = cast(Operator, node.operator)
     values = [np.float64(cast(float, a.attribute)) if not a.boolean else np.bool_(bool(a.attribute)) for a in node.args]
@@ -127,7 +127,10 @@ def _match(pattern: Node, node: Node, captures: Captures) -> bool:
     orders = (node.args, node.args[::-1]) if cast(Operator, node.operator).commutative else (node.args,)
     for args in orders:
         trial = dict(captures)
-        if all(_match(p, a, trial) for p, a in zip(pattern.args, args, strict=True)):
+        for part, argument in zip(pattern.args, args, strict=True):
+            if not _match(part, argument, trial):
+                break
+        else:
             captures.update(trial)
             return True
     return False

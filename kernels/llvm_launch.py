@@ -37,6 +37,8 @@ _NARROW: Final = 256  # rows shorter than this are joined
 _JOINED: Final = 1024  # up to about this length, in steps of a vector so that each begins where a vector does
 _STEP: Final = 16
 _HUGE: Final = 32 << 20
+_STREAM: Final = 8 << 20
+_VECTOR: Final = 64  # bytes; no target has longer vectors
 
 # Takes tiles off a shared counter until none is left. Slots: next tile, tiles, kernel, then the kernel's own arguments.
 _WORK_SLOTS: Final = 3
@@ -57,6 +59,7 @@ run:
   call void %kernel(ptr %arguments, i64 %tile)
   br label %next
 done:
+  fence seq_cst
   ret void
 }
 """
@@ -114,10 +117,17 @@ class CpuKernel:
         raw = [self._output(o, pattern, rows, channels, (tiles, sum_stride(length))) for o in self.outputs]
         if tiles:
             numbers = self._scalar_array(*scalars)
-            header = (0, tiles, self._address, total, length, tile_rows, ctypes.addressof(numbers))
+            stream = self._streams(raw, length)
+            header = (0, tiles, self._address, total, length, tile_rows, stream, ctypes.addressof(numbers))
             work = self._work_array(*header, *[t.data_ptr() for t in (*arrays, *raw)])
             _run(work, tiles, torch.get_num_threads() if total >= _PARALLEL else 1)
         return [self._finish(o, r, join, channels) for o, r in zip(self.outputs, raw, strict=True)]
+
+    def _streams(self, raw: Sequence[torch.Tensor], length: int) -> bool:
+        """Whether results go past the cache: they are too large to stay there, and every row begins where a vector may."""
+        written = [r for r, o in zip(raw, self.outputs, strict=True) if o.span is Span.ELEMENT]
+        size = sum(r.nbytes for r in written)
+        return size >= _STREAM and all(r.data_ptr() % _VECTOR == 0 and length * r.element_size() % _VECTOR == 0 for r in written)
 
     def _layout(self, rows: int, channels: int) -> tuple[int, int, int]:
         """The row length that the kernel sees, how many rows were joined into one (for CHANNEL), and its rows in a tile."""

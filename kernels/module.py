@@ -21,7 +21,8 @@ from codegen.torch import print_torch
 from grammar import catalog, format_program
 from grammar.tree import Number, Parameter, Unary
 from kernels import ops
-from kernels.compiled import make_plan, native_ir, program
+from kernels.native import native_ir
+from kernels.programs import make_plan, program
 
 BACKENDS = ("auto", "llvm", "triton", "interpret", "eager")
 
@@ -55,6 +56,7 @@ class Activation(LazyModuleMixin, nn.Module):
         super().__init__()
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+        self.text = text
         self.function = program(text)
         self.formula = format_program(self.function.function.program)
         self.channel_dim = channel_dim
@@ -77,11 +79,10 @@ class Activation(LazyModuleMixin, nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parameters = [getattr(self, attribute) for attribute in self._attributes]
         if self.backend == "eager":
-            return eager(self.formula)(x, *parameters, channel_dim=self.channel_dim)
+            return eager(self.text)(x, *parameters, channel_dim=self.channel_dim)
         if not x.is_floating_point():
             raise TypeError(f"an activation takes float32, float64, bfloat16 or float16, not {x.dtype}")
-        ops.resolve_backend(x, self.backend)
-        return ops.evaluate([x, *parameters], self.formula, 0, self.channel_dim, self.backend)[0]
+        return ops.evaluate([x, *parameters], self.text, 0, self.channel_dim, self.backend)[0]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
         formula, channel_dim, backend, training, parameters = self.__reduce__()[1]

@@ -7,16 +7,23 @@ kernels too. Only the inputs are kept for backward: everything else is computed 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
-from codegen.function import signature
+from codegen.function import Signature, signature
 from codegen.instructions import Span
+from codegen.kernel import Storage
 from codegen.limits import is_pointwise
-from kernels.compiled import STORAGES, Backend, compiled, program
+from kernels.compiled import STORAGES, Backend, CompiledFunction, compiled
+from kernels.programs import program
+
+_AUTOMATIC: Final[dict[str, Backend]] = {"cpu": "llvm", "cuda": "triton"}
+_WORKS: Final[dict[str, tuple[Backend, ...]]] = {"cpu": ("llvm", "interpret"), "cuda": ("triton",)}
+_OWN_TYPES: Final = (torch.Tensor, torch.nn.Parameter)
 
 _library = Library("actgp", "DEF")  # type: ignore[no-untyped-call]
 _library.define(  # type: ignore[no-untyped-call]
@@ -27,12 +34,19 @@ _library.define(  # type: ignore[no-untyped-call]
 def resolve_backend(x: torch.Tensor, backend: str) -> Backend:
     """The backend for a tensor; `auto` takes LLVM on the CPU and Triton on a GPU. Raises ValueError where it cannot run."""
     kind = x.device.type
-    chosen = {"cpu": "llvm", "cuda": "triton"}.get(kind, "") if backend == "auto" else backend
-    works = {"cpu": ("llvm", "interpret"), "cuda": ("triton",)}.get(kind, ())
+    chosen = _AUTOMATIC.get(kind, "") if backend == "auto" else backend
+    works = _WORKS.get(kind, ())
     if chosen not in works:
         usable = ", ".join(repr(w) for w in ("auto" if works else "", *works, "eager") if w)
         raise ValueError(f"backend {backend!r} cannot run on a tensor on {x.device}; use backend={usable}")
-    return chosen  # type: ignore[return-value]
+    return chosen
+
+
+@functools.lru_cache(maxsize=16_384)
+def _prepared(text: str, order: int, storage: Storage, backend: Backend) -> tuple[CompiledFunction, Signature, tuple[float, ...]]:
+    """What a launch needs to know of a program: the compiled function, its inputs and results, and the constants."""
+    function = program(text)
+    return compiled(function, order, storage, backend), signature(function.parameters, order), function.constants
 
 
 def _evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
@@ -40,24 +54,26 @@ def _evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim
     storage = STORAGES.get(x.dtype)
     if storage is None:
         raise TypeError(f"an activation takes float32, float64, bfloat16 or float16, not {x.dtype}")
-    function = program(text)
-    kernel = compiled(function, order, storage, resolve_backend(x, backend))
-    described = signature(function.parameters, order)
-    dims = _dense_order(x) if kernel.flat else _channel_last(x, channel_dim)
+    kernel, described, constants = _prepared(text, order, storage, resolve_backend(x, backend))
+    plain = x.is_contiguous() and (kernel.flat or channel_dim in (-1, x.dim() - 1))
+    dims = list(range(x.dim())) if plain else _dense_order(x) if kernel.flat else _channel_last(x, channel_dim)
     channels = x.numel() if kernel.flat else (x.shape[dims[-1]] if dims else 1)
     rows = 1 if kernel.flat else x.numel() // max(channels, 1)
     known: dict[str, torch.Tensor | float] = {}
     for (name, span), tensor in zip(described.inputs, inputs, strict=True):
         if span is Span.ELEMENT:
-            known[name] = tensor.detach().to(x.dtype).permute(dims).contiguous()
+            if plain and tensor.dtype == x.dtype and tensor.is_contiguous():
+                known[name] = tensor
+            else:
+                known[name] = tensor.detach().to(x.dtype).permute(dims).contiguous()
         elif span is Span.SCALAR:
             known[name] = tensor.detach()
         else:
             if tensor.numel() != channels:
                 raise ValueError(f"'{name}' has {tensor.numel()} values, but x has {channels} channels along dimension {channel_dim}")
             known[name] = tensor.detach().to(kernel.compute).contiguous()
-    results = kernel.run(known, function.constants, rows, channels)
-    return [_arrange(value, like, dims) for value, like in zip(results, inputs, strict=False)]
+    results = kernel.run(known, constants, rows, channels)
+    return [_arrange(value, like, None if plain else dims) for value, like in zip(results, inputs, strict=False)]
 
 
 def _dense_order(x: torch.Tensor) -> list[int]:
@@ -77,11 +93,16 @@ def _channel_last(x: torch.Tensor, channel_dim: int) -> list[int]:
     return [*(d for d in range(x.dim()) if d != channel), channel]
 
 
-def _arrange(value: torch.Tensor, like: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    """A kernel's result with the shape, strides and dtype of `torch.empty_like(like)`, which is what the fake op promises."""
-    if value.dim() and like.dim() == len(dims):
+def _arrange(value: torch.Tensor, like: torch.Tensor, dims: Sequence[int] | None) -> torch.Tensor:
+    """A kernel's result with the shape, strides and dtype of `torch.empty_like(like)`, which is what the fake op promises.
+
+    `dims`: the order of the dimensions in which the kernel saw x; None is their own.
+    """
+    if dims is not None and value.dim() and like.dim() == len(dims):
         inverse = sorted(range(len(dims)), key=dims.__getitem__)
         value = value.reshape([like.shape[d] for d in dims]).permute(inverse)
+    if value.dtype == like.dtype and value.shape == like.shape and value.is_contiguous() and like.is_contiguous():
+        return value
     result = torch.empty_like(like)
     if value.dtype == result.dtype and value.stride() == result.stride():
         return value
@@ -123,6 +144,20 @@ def _vmap(
     return results, [0] * len(results)
 
 
+class _Plain(torch.autograd.Function):
+    """The op in eager mode: the dispatcher and the autograd wrapper of a library op would take 50 us more a call."""
+
+    @staticmethod
+    def forward(ctx: Any, text: str, order: int, channel_dim: int, backend: str, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ctx.settings = (text, order, channel_dim, backend)
+        ctx.save_for_backward(*inputs)
+        return tuple(_evaluate(inputs, text, order, channel_dim, backend))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[Any, ...]:
+        return (None, None, None, None, *_backward(ctx, gradients)[0])
+
+
 class _Transformed(torch.autograd.Function):
     """The op under torch.func transforms, which the autograd formula of a library op does not support."""
 
@@ -136,9 +171,7 @@ class _Transformed(torch.autograd.Function):
         ctx.settings = inputs[:4]
         ctx.save_for_backward(*inputs[4:])
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[Any, ...]:
-        return (None, None, None, None, *_backward(ctx, gradients)[0])
+    backward = _Plain.backward
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, text: str, order: int, channel_dim: int, backend: str, *inputs: torch.Tensor) -> tuple[Any, Any]:
@@ -147,9 +180,14 @@ class _Transformed(torch.autograd.Function):
 
 
 def evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
-    """`torch.ops.actgp.evaluate`, which also works under torch.func transforms."""
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        return list(_Transformed.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
+    """`torch.ops.actgp.evaluate`, by the shortest way: the op itself is for torch.compile, and for tensors that stand for others."""
+    if not torch.compiler.is_compiling():
+        if torch._C._are_functorch_transforms_active():
+            return list(_Transformed.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
+        if torch._C._len_torch_dispatch_stack() == 0 and all(type(t) in _OWN_TYPES for t in inputs):
+            if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+                return list(_Plain.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
+            return _evaluate(inputs, text, order, channel_dim, backend)
     results: list[torch.Tensor] = torch.ops.actgp.evaluate(list(inputs), text, order, channel_dim, backend)
     return results
 

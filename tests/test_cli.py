@@ -25,7 +25,7 @@ from gp.cli.errors import explain
 from gp.cli.plots import limits, nice_ticks, panel, sparkline
 from gp.cli.sampling import sample
 from grammar import catalog, parse
-from kernels.compiled import program
+from kernels.programs import program
 from kernels.triton_compiler import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,7 +4,7 @@ import pytest
 
 from codegen.instructions import Span
 from grammar import catalog
-from kernels.compiled import make_plan, program
+from kernels.programs import make_plan, program
 from kernels.report import static_report
 from kernels.triton_compiler import TARGETS
 

@@ -35,7 +35,7 @@ from gp.search.screen import profile
 from gp.search.space import catalogue, grow, productions, seeds
 from grammar import parse
 from grammar.tree import Expression
-from kernels.compiled import program
+from kernels.programs import program
 
 SEEDS = st.integers(0, 2**32)
 LIMIT = 24

@@ -56,7 +56,7 @@ def _printer(what: Emit, parameters: tuple[str, ...]) -> Callable[[Node], str]:
 
 
 def _kernels(function: Activation, order: int) -> list[Kernel]:
-    from kernels.compiled import make_plan  # noqa: PLC0415
+    from kernels.programs import make_plan  # noqa: PLC0415
 
     return [stage.kernel for stage in make_plan(function, order, "f32").stages]
 
@@ -67,8 +67,8 @@ def _kernel_text(kernel: Kernel, what: Emit, target: Target | None) -> str:
 
         return print_kernel(kernel)
     if what in (Emit.LLVM, Emit.ASM):
-        from kernels.compiled import native_ir  # noqa: PLC0415
         from kernels.llvm_compiler import assembly  # noqa: PLC0415
+        from kernels.native import native_ir  # noqa: PLC0415
 
         return native_ir(kernel) if what is Emit.LLVM else assembly(native_ir(kernel))
     _require_triton()

@@ -9,7 +9,7 @@ from codegen.text import to_program
 from grammar import format_program
 from grammar.printer import format_expression
 from grammar.tree import Call, Chain, Expression, Number, Unary, walk
-from kernels.compiled import program
+from kernels.programs import program
 
 Path = tuple[int, ...]
 _BOOLEAN_SIGNS = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or"})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from codegen.graph import topological
 from codegen.numpy import evaluate
-from kernels.compiled import program
+from kernels.programs import program
 
 Array = NDArray[np.float64]
 GRID: Final[Array] = np.concatenate([np.linspace(-20, 20, 161), np.linspace(-1, 1, 42)])

@@ -18,7 +18,7 @@ from codegen.operators import FUNCTIONS, Operator
 from gp.search.genome import number
 from grammar import catalog
 from grammar.tree import Call, Chain, Expression, Name, Number, Unary
-from kernels.compiled import program
+from kernels.programs import program
 
 ARITHMETIC: Final = {"+": 8.0, "-": 4.0, "*": 10.0, "/": 3.0}
 NEGATION: Final = 1.0

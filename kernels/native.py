@@ -1,0 +1,149 @@
+"""A function of some order as machine code for this CPU: from the graph to addresses, kept in memory and on disk, without torch.
+
+Kernels are keyed by structure: programs that differ in constants alone share them. What the disk holds is enough to run without
+building derivative or kernel source again: object code, and the description of each stage as JSON.
+
+Code is made in two tiers. `FAST` compiles in a third of the time and runs within 1.1 to 1.5 times the time of `THOROUGH`
+(figures in `kernels.llvm_compiler`); both round alike, so a caller may change over at any time without changing a bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any, Final
+
+from codegen.function import Activation
+from codegen.instructions import Span
+from codegen.kernel import Input, Kernel, Output, Storage
+from codegen.llvm import print_kernel
+from codegen.plan import Plan
+from codegen.structure import Tape, evaluate_tape
+from kernels.cache import default_cache
+from kernels.host import host
+from kernels.llvm_compiler import FAST, compile_ir, load_object, target_fingerprint
+from kernels.programs import make_plan
+
+# Elements after which a function is worth the thorough tier. Compiling one takes about 10 ms more and saves 0.2 to 0.5 ns an element.
+WORTHWHILE: Final = 1 << 20
+Constants = Callable[[tuple[float, ...]], tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class NativeStage:
+    """One kernel: what it reads and writes, its code (`codegen.llvm_arguments` says how to call it), and its constants.
+
+    `constants` gives the values of the inputs `constant.0`, `constant.1`, ... for a program's constants.
+    """
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    constants: Constants
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class NativeFunction:
+    """The stages of a function, which run in order, and the tier of their code."""
+
+    stages: tuple[NativeStage, ...]
+    tier: int
+
+
+class Counters:
+    """How often a function was asked for, found in memory, found on disk and compiled, in this process."""
+
+    def __init__(self) -> None:
+        self.memory = self.disk = self.compiled = 0
+
+
+counters: Final = Counters()
+_memory: dict[tuple[str, int, Storage], NativeFunction] = {}
+_MEMORY_LIMIT: Final = 32_768  # functions; code itself is never unloaded, so this bounds the bookkeeping alone
+
+
+def native(function: Activation, order: int, storage: Storage, tier: int = FAST) -> NativeFunction:
+    """The function's derivative of that order (0: itself) as code of at least that tier. See `codegen.function` for inputs and results."""
+    key = (function.key, order, storage)
+    found = _memory.get(key)
+    if found is not None and found.tier >= tier:
+        counters.memory += 1
+        return found
+    made = _from_disk(function, order, storage, tier)
+    if len(_memory) >= _MEMORY_LIMIT:
+        _memory.pop(next(iter(_memory)))
+    _memory[key] = made
+    return made
+
+
+def _from_disk(function: Activation, order: int, storage: Storage, tier: int) -> NativeFunction:
+    key = f"{source_fingerprint()}\n{target_fingerprint()}\norder {order} {storage}\n{function.key}"
+    entry = default_cache().get(key)
+    if entry is not None:
+        header, code = entry.split(b"\n", 1)
+        description = json.loads(header)
+        if description["tier"] >= tier:
+            counters.disk += 1
+            return _load(description, code)
+    description, code = _compile(make_plan(function, order, storage), tier)
+    default_cache().put(key, b"\n".join([json.dumps(description).encode(), code]))
+    counters.compiled += 1
+    return _load(description, code)
+
+
+def native_ir(kernel: Kernel) -> str:
+    """The kernel as LLVM text for this machine."""
+    return print_kernel(replace(kernel, storage=host().storage(kernel.storage)), host().lanes, host().triple)
+
+
+def _compile(kernels: Plan, tier: int) -> tuple[dict[str, Any], bytes]:
+    """The description of the stages, and their object codes, one after another."""
+    objects = [compile_ir(native_ir(stage.kernel), [stage.kernel.name], tier) for stage in kernels.stages]
+    stages = [
+        {
+            "name": stage.kernel.name,
+            "inputs": [(i.name, int(i.span), i.source, i.shift) for i in stage.kernel.inputs],
+            "outputs": [(o.name, int(o.span), o.index) for o in stage.kernel.outputs],
+            "tape": stage.tape,
+            "roots": stage.tape_roots,
+            "size": len(code),
+        }
+        for stage, code in zip(kernels.stages, objects, strict=True)
+    ]
+    return {"tier": tier, "stages": stages}, b"".join(objects)
+
+
+def _load(description: dict[str, Any], code: bytes) -> NativeFunction:
+    stages = []
+    for item in description["stages"]:
+        inputs = tuple(Input(name, Span(span), source, shift) for name, span, source, shift in item["inputs"])
+        outputs = tuple(Output(name, Span(span), index) for name, span, index in item["outputs"])
+        address = load_object(code[: item["size"]], [item["name"]])[item["name"]]
+        code = code[item["size"] :]
+        tape: Tape = tuple((name, attribute, tuple(args)) for name, attribute, args in item["tape"])
+        stages.append(NativeStage(inputs, outputs, constants_of(tape, item["roots"]), address))
+    return NativeFunction(tuple(stages), description["tier"])
+
+
+def constants_of(tape: Tape, roots: Sequence[int]) -> Constants:
+    """`evaluate_tape` as a function of the slots, remembered: a program is launched many times with the same constants."""
+
+    @functools.lru_cache(maxsize=64)
+    def constants(slots: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(evaluate_tape(tape, roots, slots))
+
+    return constants
+
+
+@functools.cache
+def source_fingerprint() -> str:
+    """A digest of the code generator's own source: a change there is a change of every kernel."""
+    digest = hashlib.sha256()
+    for file in sorted(resources.files("codegen").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".py"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
