@@ -117,7 +117,9 @@ def pullback(results: Sequence[Result], cotangents: Sequence[Node], inputs: Sequ
             if slope.operator == "constant" and slope.attribute == 0.0:
                 continue
             places = cast("Source | Reduction", leaf.attribute).shift
-            contribution = simplify([shifted(make("mul", seed, slope), -places)])[0]
+            contribution = make("mul", seed, slope)
+            if places:
+                contribution = simplify([shifted(contribution, -places)])[0]
             origin = _unshifted(leaf)
             reached[origin] = make("add", reached[origin], contribution) if origin in reached else contribution
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from codegen.asymptotics import guard_products
 from codegen.build import Function, LearnableParameter, build
 from codegen.derivative import Result, derivative, pullback
-from codegen.graph import Node, slot, source
+from codegen.graph import Node, source
 from codegen.instructions import Span
-from codegen.limits import is_pointwise, limits, may_be_undefined, settled
-from codegen.simplify import make, simplify
+from codegen.limits import is_pointwise, may_be_undefined, settled
+from codegen.simplify import simplify
 from codegen.structure import abstract, serialise
 from grammar.tree import Program
 
@@ -32,7 +32,6 @@ class Activation:
     structure: Node
     constants: tuple[float, ...]
     key: str
-    undefined: tuple[bool, bool]  # whether value, derivative can be NaN at an infinity, so that their limits are among the constants
 
     @property
     def parameters(self) -> tuple[LearnableParameter, ...]:
@@ -50,25 +49,17 @@ def activation(program: Program) -> Activation:
     graph = simplify([function.result])[0]
     structures, constants = abstract([graph])
     spans = ",".join(f"{p.name}:{'channel' if p.per_channel else 'scalar'}" for p in function.parameters)
-    undefined, ends = _ends(structures[0], constants)
-    return Activation(function, graph, structures[0], constants + ends, f"{spans}|{serialise(structures)}", undefined)
-
-
-def _ends(structure: Node, constants: tuple[float, ...]) -> tuple[tuple[bool, bool], tuple[float, ...]]:
-    """Which of value and derivative need their limits at the infinities, and these: each at -inf, then at +inf."""
-    guarded, undefined = _behaviour(structure)
-    ends = limits([node for node, needed in zip(guarded, undefined, strict=True) if needed], constants)
-    return undefined, tuple(value for pair in ends for value in pair)
+    return Activation(function, graph, structures[0], constants, f"{spans}|{serialise(structures)}")
 
 
 @functools.lru_cache(maxsize=4096)
-def _behaviour(structure: Node) -> tuple[tuple[Node, ...], tuple[bool, bool]]:
-    """Value and derivative as the kernels compute them, and whether each can be NaN at an infinity; of pointwise functions."""
+def _undefined(structure: Node) -> tuple[Node | None, Node | None]:
+    """Value and derivative as the kernels compute them, of pointwise functions; None where it cannot be NaN at an infinity."""
     if not is_pointwise(structure):
-        return (structure, structure), (False, False)
+        return None, None
     guarded = guard_products([structure, derivative(structure, _X)])
-    value, slope = may_be_undefined(guarded)
-    return tuple(guarded), (value, slope)
+    value, slope = (node if undefined else None for node, undefined in zip(guarded, may_be_undefined(guarded), strict=True))
+    return value, slope
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +94,8 @@ def derived(function: Activation, order: int) -> tuple[Result, ...]:
         inner = [source(name, span) for name, span in signature(parameters, k - 1).inputs]
         cotangents = [source(name, span) for name, span in signature(parameters, k).inputs[len(inner) :]]
         results = tuple(pullback(results, cotangents, inner))
-    if order < 2 and function.undefined[order]:
-        first = len(function.constants) - (2 if order else 2 * sum(function.undefined))
-        ends = [slot(first), slot(first + 1)]
-        if order:
-            ends = [make("mul", source(signature(parameters, 1).inputs[-1][0], Span.ELEMENT), end) for end in ends]
-        results = (Result(settled(results[0].node, *ends), Span.ELEMENT), *results[1:])
+    undefined = _undefined(function.structure)[order] if order < 2 else None
+    if undefined is not None:
+        cotangent = source(signature(parameters, 1).inputs[-1][0], Span.ELEMENT) if order else None
+        results = (Result(settled(results[0].node, undefined, cotangent), Span.ELEMENT), *results[1:])
     return results

@@ -1,8 +1,8 @@
 """The graph of a function: immutable nodes, interned so that equal expressions are one object, real or boolean.
 
-Leaves are constants, slots (constants whose value a kernel receives when it is launched), inputs, and means. Everything else is
-an operator of the table, applied point by point. A mean closes over an expression of its own; whoever looks at a graph point by
-point sees it as a leaf (`pointwise_order`).
+Leaves are constants, slots (constants whose value a kernel receives when it is launched), inputs, means and limits. Everything
+else is an operator of the table, applied point by point. A mean or a limit closes over an expression of its own; whoever looks at
+a graph point by point sees it as a leaf.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Node:
     def __init__(
         self, operator: Operator | str, args: tuple[Node, ...], attribute: Attribute, boolean: bool, span: Span, constant: bool
     ) -> None:
-        self.operator: Final = operator  # an Operator, or one of "constant", "slot", "input", "mean"
+        self.operator: Final = operator  # an Operator, or one of "constant", "slot", "input", "mean", "limit"
         self.args: Final = args
         self.attribute: Final = attribute
         self.boolean: Final = boolean
@@ -67,7 +67,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The operator's name; "constant", "slot", "input" or "mean" for a leaf."""
+        """The operator's name; "constant", "slot", "input", "mean" or "limit" for a leaf."""
         return self.operator if isinstance(self.operator, str) else self.operator.name
 
     def __repr__(self) -> str:
@@ -119,6 +119,11 @@ def mean(argument: Node, over: Over, shift: int = 0) -> Node:
     span = OVER_SPAN[over]
     attribute = Reduction(over, shift if span is Span.CHANNEL else 0)
     return _intern(("mean", attribute, argument), lambda: Node("mean", (argument,), attribute, False, span, False))
+
+
+def limit(argument: Node, end: float) -> Node:
+    """The limit of an expression of x and constants as x goes to `end`, -inf or inf: a constant that is found at launch."""
+    return _intern(("limit", end, argument), lambda: Node("limit", (argument,), end, False, Span.SCALAR, True))
 
 
 def apply(operator: Operator, *args: Node, attribute: int | None = None) -> Node:
@@ -180,6 +185,9 @@ def with_args(node: Node, args: tuple[Node, ...]) -> Node:
     if node.operator == "mean":
         assert isinstance(node.attribute, Reduction)
         return mean(args[0], node.attribute.over, node.attribute.shift)
+    if node.operator == "limit":
+        assert isinstance(node.attribute, float)
+        return limit(args[0], node.attribute)
     assert not isinstance(node.operator, str)
     return apply(node.operator, *args, attribute=node.attribute if isinstance(node.attribute, int) else None)
 

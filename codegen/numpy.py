@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from codegen import operators
+from codegen.extrapolation import PLACES, limit_of
 from codegen.graph import Node, Reduction, Source, topological
 from codegen.operators import Operator
 from codegen.spelling import spellings
@@ -37,6 +38,8 @@ def evaluate(roots: Sequence[Node], inputs: Mapping[str, Array | float], slots: 
                 values[node] = np.roll(full.mean(axis=_AXES[node.attribute.over], keepdims=True), node.attribute.shift, -1)
             elif node.operator == "constant":
                 values[node] = bool(node.attribute) if node.boolean else np.float64(cast(float, node.attribute))
+            elif node.operator == "limit":
+                values[node] = np.float64(limit_of(evaluate(node.args, {"x": PLACES}, slots)[0], cast(float, node.attribute)))
             elif node.operator == "slot":
                 values[node] = np.float64(slots[cast(int, node.attribute)])
             else:

@@ -8,10 +8,11 @@ infinities and whole exponents) stay.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
+from codegen.extrapolation import PLACES, limit_of
 from codegen.graph import Node, is_structural, rebuild, slot, topological, with_args
 from codegen.operators import OPERATORS
 
@@ -41,24 +42,30 @@ Tape = tuple[tuple[str, "float | int | None", tuple[int, ...]], ...]
 
 
 def tape(roots: Sequence[Node]) -> tuple[Tape, tuple[int, ...]]:
-    """Expressions of constants and slots as plain data, to be stored with a kernel and evaluated at its launches."""
+    """Expressions of constants and slots as plain data, to be stored with a kernel and evaluated at its launches.
+
+    The only input is the x of an expression that a limit closes over.
+    """
     order = topological(roots)
     index = {node: k for k, node in enumerate(order)}
-    lines = tuple((n.name, cast("float | int | None", n.attribute), tuple(index[a] for a in n.args)) for n in order)
+    lines = tuple((n.name, n.attribute if isinstance(n.attribute, int | float) else None, tuple(index[a] for a in n.args)) for n in order)
     return lines, tuple(index[root] for root in roots)
 
 
 def evaluate_tape(lines: Tape, roots: Sequence[int], slots: Sequence[float]) -> list[float]:
-    """The values of a tape's roots for the given slots, in float64."""
-    values: list[float] = []
+    """The values of a tape's roots for the given slots, in float64. What a limit closes over is evaluated at `extrapolation.PLACES`."""
+    values: list[Any] = []
     with np.errstate(all="ignore"):
         for name, attribute, args in lines:
             if name == "constant":
-                values.append(cast(float, attribute))
+                values.append(np.float64(cast(float, attribute)))
             elif name == "slot":
-                values.append(slots[cast(int, attribute)])
+                values.append(np.float64(slots[cast(int, attribute)]))
+            elif name == "input":
+                values.append(PLACES)
+            elif name == "limit":
+                values.append(np.float64(limit_of(values[args[0]], cast(float, attribute))))
             else:
-                operator = OPERATORS[name]
                 extra = () if attribute is None else (attribute,)
-                values.append(float(operator.reference(*(np.float64(values[a]) for a in args), *extra)))
-    return [values[r] for r in roots]
+                values.append(OPERATORS[name].reference(*[values[a] for a in args], *extra))
+    return [float(values[r]) for r in roots]

@@ -11,10 +11,11 @@ import torch
 from codegen.function import Activation
 from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Input, Output, Storage
-from kernels.llvm_compiler import THOROUGH
+from codegen.limits import is_pointwise
+from kernels.llvm_compiler import FAST, THOROUGH
 from kernels.llvm_launch import CpuKernel
-from kernels.native import WORTHWHILE, Constants, constants_of, native
-from kernels.programs import make_plan
+from kernels.native import WORTHWHILE, Constants, NativeFunction, constants_of, known, native
+from kernels.programs import BOTH, make_plan
 
 Backend = Literal["llvm", "triton", "interpret"]
 Launch = Callable[[Sequence[torch.Tensor | float], int, int], list[torch.Tensor]]
@@ -23,22 +24,32 @@ STORAGES: Final[dict[torch.dtype, Storage]] = {torch.float32: "f32", torch.float
 
 
 class CompiledStage:
-    """One kernel, and where the values that it reads come from: the program's constants, or what is known by name."""
+    """One kernel, and where the values that it reads come from: the program's constants, or what is known by name.
 
-    def __init__(self, inputs: Sequence[Input], outputs: Sequence[Output], constants: Constants, launch: Launch) -> None:
+    `only`: which of the outputs is wanted, if not all; an input that is not known serves the others, and x stands for it.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Input], outputs: Sequence[Output], constants: Constants, launch: Launch, only: int | None = None
+    ) -> None:
         self.inputs, self.outputs, self.constants, self.launch = tuple(inputs), tuple(outputs), constants, launch
         self._reads = [_constant_number(i.source) if _is_constant(i) else i.source for i in inputs]
         self._shifted = [(n, i.shift) for n, i in enumerate(inputs) if i.span is Span.CHANNEL and i.shift]
+        self._only = only
         self.means = [(n, o) for n, o in enumerate(outputs) if o.name.startswith("mean.")]
 
     def run(self, known: Mapping[str, torch.Tensor | float], slots: tuple[float, ...], rows: int, channels: int) -> list[torch.Tensor]:
         """The outputs, for inputs by name and the program's constants."""
         constants = self.constants(slots)
-        values = [constants[r] if type(r) is int else known[r] for r in self._reads]  # type: ignore[index]
+        if self._only is None:
+            values = [constants[r] if type(r) is int else known[r] for r in self._reads]  # type: ignore[index]
+        else:
+            values = [constants[r] if type(r) is int else known.get(r, known["x"]) for r in self._reads]  # type: ignore
         for n, shift in self._shifted:  # numbers per channel are handed over shifted: they are few
             value = values[n]
             values[n] = torch.roll(value, shift) if isinstance(value, torch.Tensor) else value
-        return self.launch(values, rows, channels)
+        results = self.launch(values, rows, channels)
+        return results if self._only is None else [results[self._only]]
 
 
 def _is_constant(item: Input) -> bool:
@@ -110,11 +121,18 @@ def _compile_triton(function: Activation, order: int, storage: Storage, backend:
 
 
 def _compile_llvm(function: Activation, order: int, storage: Storage) -> CompiledFunction:
-    def stages(tier: int) -> tuple[CompiledStage, ...]:
+    """Whatever is there already; else, to begin with, a kernel for value and gradient, of which each launch uses one."""
+
+    def stages(code: NativeFunction, only: int | None = None) -> tuple[CompiledStage, ...]:
         return tuple(
-            CompiledStage(s.inputs, s.outputs, s.constants, CpuKernel(s.inputs, s.outputs, storage, s.address))
-            for s in native(function, order, storage, tier).stages
+            CompiledStage(s.inputs, s.outputs, s.constants, CpuKernel(s.inputs, s.outputs, storage, s.address), only) for s in code.stages
         )
 
-    first = native(function, order, storage)
-    return _finish(stages(first.tier), storage, None if first.tier >= THOROUGH else lambda: stages(THOROUGH))
+    def improve() -> tuple[CompiledStage, ...]:
+        return stages(native(function, order, storage, THOROUGH))
+
+    code = known(function, order, storage, FAST)
+    if code is None and order < 2 and is_pointwise(function.structure):
+        return _finish(stages(native(function, BOTH, storage), only=order), storage, improve)
+    code = code or native(function, order, storage)
+    return _finish(stages(code), storage, None if code.tier >= THOROUGH else improve)

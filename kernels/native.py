@@ -68,31 +68,41 @@ _MEMORY_LIMIT: Final = 32_768  # functions; code itself is never unloaded, so th
 
 def native(function: Activation, order: int, storage: Storage, tier: int = FAST) -> NativeFunction:
     """The function's derivative of that order (0: itself) as code of at least that tier. See `codegen.function` for inputs and results."""
-    key = (function.key, order, storage)
-    found = _memory.get(key)
+    return known(function, order, storage, tier) or _made(function, order, storage, tier)
+
+
+def known(function: Activation, order: int, storage: Storage, tier: int) -> NativeFunction | None:
+    """What `native` gives, if it needs no compiling."""
+    found = _memory.get((function.key, order, storage))
     if found is not None and found.tier >= tier:
         counters.memory += 1
         return found
-    made = _from_disk(function, order, storage, tier)
-    if len(_memory) >= _MEMORY_LIMIT:
-        _memory.pop(next(iter(_memory)))
-    _memory[key] = made
-    return made
-
-
-def _from_disk(function: Activation, order: int, storage: Storage, tier: int) -> NativeFunction:
-    key = f"{source_fingerprint()}\n{target_fingerprint()}\norder {order} {storage}\n{function.key}"
-    entry = default_cache().get(key)
+    entry = default_cache().get(_key(function, order, storage))
     if entry is not None:
         header, code = entry.split(b"\n", 1)
         description = json.loads(header)
         if description["tier"] >= tier:
             counters.disk += 1
-            return _load(description, code)
+            return _kept(function, order, storage, _load(description, code))
+    return None
+
+
+def _made(function: Activation, order: int, storage: Storage, tier: int) -> NativeFunction:
     description, code = _compile(make_plan(function, order, storage), tier)
-    default_cache().put(key, b"\n".join([json.dumps(description).encode(), code]))
+    default_cache().put(_key(function, order, storage), b"\n".join([json.dumps(description).encode(), code]))
     counters.compiled += 1
-    return _load(description, code)
+    return _kept(function, order, storage, _load(description, code))
+
+
+def _kept(function: Activation, order: int, storage: Storage, made: NativeFunction) -> NativeFunction:
+    if len(_memory) >= _MEMORY_LIMIT:
+        _memory.pop(next(iter(_memory)))
+    _memory[function.key, order, storage] = made
+    return made
+
+
+def _key(function: Activation, order: int, storage: Storage) -> str:
+    return f"{source_fingerprint()}\n{target_fingerprint()}\norder {order} {storage}\n{function.key}"
 
 
 def native_ir(kernel: Kernel) -> str:
