@@ -325,12 +325,12 @@ def normal_cdf(b: Block, x: Value) -> Value:
 
 
 def _tail(b: Block, a: Value, bell: Value) -> Value:
-    """erfc(a) = bell/(sqrt(pi)*a + R(a)) for a >= 0, bell = exp(-a^2): relatively accurate for large a.
+    """erfc(a) = bell/(sqrt(pi)*a + R(a)), R = above/below, for a >= 0, bell = exp(-a^2): relatively accurate for large a.
 
     What the rational function R adds goes from 1 at 0 to 1/2% of the divisor at 10, and its rounding errors fade likewise.
     """
-    rest = b.horner(a, _ERFC_ABOVE) / b.horner(a, _ERFC_BELOW)
-    return bell / b.fma(a, math.sqrt(math.pi), rest)
+    above, below = b.horner(a, _ERFC_ABOVE), b.horner(a, _ERFC_BELOW)
+    return bell * below / b.fma(a * below, math.sqrt(math.pi), above)
 
 
 # Through float64, where no care is needed: rare functions
