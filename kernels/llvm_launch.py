@@ -1,7 +1,7 @@
 """Running a compiled CPU kernel on torch tensors, in tiles and over threads.
 
-A tile is 16,384 elements or more, by the size of the tensor and whatever the number of threads, and sums are put together tile by tile in float64 and in order:
-the same call gives the same bits on one thread and on many.
+How a tensor is cut does not depend on the number of threads (`kernels.tiles`), and sums are put together tile by tile in float64
+and in order: the same call gives the same bits on one thread and on many.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import functools
-import math
 import mmap
 import os
 import sys
@@ -28,17 +27,12 @@ from codegen.llvm_arguments import HEADER_SLOTS, sum_stride
 from kernels.cache import DiskCache, default_cache
 from kernels.host import host
 from kernels.llvm_compiler import load_ir
+from kernels.tiles import cut
 
 DTYPES: Final[dict[Storage, torch.dtype]] = {
     "f32": torch.float32, "f64": torch.float64, "bf16": torch.bfloat16, "f16": torch.float16
 }  # fmt: skip
-_TILE: Final = 16384
-_TILES: Final = 64  # of a large tensor, whose tiles may then grow to _LONG_TILE: longer streams run 8% faster from memory
-_LONG_TILE: Final = 131072
 _PARALLEL: Final = 65536  # below this many elements, waking a second thread costs about what it saves
-_NARROW: Final = 256  # rows shorter than this are joined
-_JOINED: Final = 1024  # up to about this length, in steps of a vector so that each begins where a vector does
-_STEP: Final = 16
 _HUGE: Final = 4 << 20
 _VECTOR: Final = 64  # bytes; no target has longer vectors
 
@@ -83,13 +77,10 @@ class CpuKernel:
         self.outputs = tuple(outputs)
         self.storage = storage
         self._address = address
+        self._cut = functools.lru_cache(maxsize=64)(functools.partial(cut, self.inputs, self.outputs))
         self._dtype = DTYPES[storage]
         self._native = DTYPES[host().storage(storage)]
         self._compute = DTYPES["f64" if COMPUTE[storage] == "f64" else "f32"]
-        spans = {i.span for i in self.inputs} | {o.span for o in self.outputs}
-        self._by_row = Span.ROW in spans
-        self._by_channel = Span.CHANNEL in spans
-        self._channel_sums = any(o.span is Span.CHANNEL for o in self.outputs)
         self._element = next((n for n, i in enumerate(self.inputs) if i.span is Span.ELEMENT), None)
         scalars = sum(i.span is Span.SCALAR for i in self.inputs)
         self._scalar_array = (ctypes.c_double if self._compute == torch.float64 else ctypes.c_float) * scalars
@@ -105,25 +96,24 @@ class CpuKernel:
 
         Raises ValueError for a tensor of another size, type or layout.
         """
-        length, join, tile_rows = self._layout(rows, channels)
+        tiles = self._cut(rows, channels)
         total = rows * channels
-        tiles = -(-total // (length * tile_rows)) if total else 0
         scalars: list[float] = []
         arrays: list[torch.Tensor] = []
         for description, value in zip(self.inputs, inputs, strict=True):
             if description.span is Span.SCALAR:
                 scalars.append(float(value))
             else:
-                arrays.append(self._input(description, value, rows, channels, join))
+                arrays.append(self._input(description, value, rows, channels, tiles.join))
         pattern = None if self._element is None else inputs[self._element]
-        raw = [self._output(o, pattern, rows, channels, (tiles, sum_stride(length))) for o in self.outputs]
-        if tiles:
+        raw = [self._output(o, pattern, rows, channels, (tiles.count, sum_stride(tiles.length))) for o in self.outputs]
+        if tiles.count:
             numbers = self._scalar_array(*scalars)
-            stream = self._streams(raw, length)
-            header = (0, tiles, self._address, total, length, tile_rows, stream, ctypes.addressof(numbers))
+            stream = self._streams(raw, tiles.length)
+            header = (0, tiles.count, self._address, total, tiles.length, tiles.rows, stream, ctypes.addressof(numbers))
             work = self._work_array(*header, *[t.data_ptr() for t in (*arrays, *raw)])
-            _run(work, tiles, torch.get_num_threads() if total >= _PARALLEL else 1)
-        return [self._finish(o, r, join, channels) for o, r in zip(self.outputs, raw, strict=True)]
+            _run(work, tiles.count, torch.get_num_threads() if total >= _PARALLEL else 1)
+        return [self._finish(o, r, tiles.join, channels) for o, r in zip(self.outputs, raw, strict=True)]
 
     def _streams(self, raw: Sequence[torch.Tensor], length: int) -> bool:
         """Whether results go past the cache: what is read and written does not fit there, and every row begins where a vector may.
@@ -136,19 +126,6 @@ class CpuKernel:
         return moved >= _last_level_cache() and all(
             r.data_ptr() % _VECTOR == 0 and length * r.element_size() % _VECTOR == 0 for r in written
         )
-
-    def _layout(self, rows: int, channels: int) -> tuple[int, int, int]:
-        """The row length that the kernel sees, how many rows were joined into one (for CHANNEL), and its rows in a tile."""
-        if not self._by_row and not self._by_channel:
-            return min(max(rows * channels // _TILES // _TILE * _TILE, _TILE), _LONG_TILE), 1, 1
-        join = 1
-        if not self._by_row and 0 < channels < _NARROW:
-            join = min(max(rows, 1), _STEP * math.ceil(_JOINED / (channels * _STEP)))
-        length = channels * join
-        tile_rows = max(1, _TILE // max(length, 1))
-        if self._channel_sums:  # each tile writes one sum per channel: let it pay with 16 rows, as long as there are 8 tiles
-            tile_rows = max(tile_rows, min(16, rows // 8))
-        return length, join, tile_rows
 
     def _input(self, description: Input, value: torch.Tensor | float, rows: int, channels: int, join: int) -> torch.Tensor:
         size = {Span.ELEMENT: rows * channels, Span.CHANNEL: channels, Span.ROW: rows}[description.span]
