@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import json
 import platform
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import numpy as np
-import torch
 
 from gp.search.candidate import Candidate
 from gp.search.config import Config
@@ -39,7 +37,7 @@ class RunStore(Observer):
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
                 raise RunDirectoryError(f"{folder} is not empty; choose another directory with --out")
-            versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+            versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in ("numpy", "numba", "llvmlite")}
             _write(folder / "config.json", {"config": config.to_json(), "versions": versions})
             self._file = (folder / "candidates.jsonl").open("w", encoding="utf-8")
         except RunDirectoryError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from grammar.parser import parse
 from grammar.tree import Program
@@ -35,3 +36,17 @@ def entry(name: str) -> Entry:
     text = resources.files("grammar").joinpath("catalog", f"{name}.act").read_text(encoding="utf-8")
     notes = tuple(line.lstrip("# ").rstrip() for line in text.splitlines() if line.startswith("#"))
     return Entry(name, text, notes, parse(text))
+
+
+def load_text(text_or_name_or_path: str | Path) -> str:
+    """The program text that the argument means: an `.act` file, a name of the catalogue, or the text itself.
+
+    Raises FileNotFoundError for a path to nothing.
+    """
+    if isinstance(text_or_name_or_path, Path) or text_or_name_or_path.strip().endswith(".act"):
+        path = Path(text_or_name_or_path)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}")
+        return path.read_text(encoding="utf-8")
+    name = text_or_name_or_path.strip()
+    return entry(name).text if name in names() else text_or_name_or_path

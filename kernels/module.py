@@ -27,20 +27,6 @@ from kernels.programs import make_plan, program
 BACKENDS = ("auto", "llvm", "triton", "interpret", "eager")
 
 
-def load_text(text_or_name_or_path: str | Path) -> str:
-    """The program text that the argument means: an `.act` file, a name of the catalogue, or the text itself.
-
-    Raises FileNotFoundError for a path to nothing.
-    """
-    if isinstance(text_or_name_or_path, Path) or text_or_name_or_path.strip().endswith(".act"):
-        path = Path(text_or_name_or_path)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}")
-        return path.read_text(encoding="utf-8")
-    name = text_or_name_or_path.strip()
-    return catalog.entry(name).text if name in catalog.names() else text_or_name_or_path
-
-
 class Activation(LazyModuleMixin, nn.Module):
     """y = f(x) by compiled kernels; x of any shape, float32, float64, bfloat16 or float16, y like x.
 
@@ -163,4 +149,4 @@ def activation(text_or_name_or_path: str | Path, *, channel_dim: int = -1, backe
     a GPU), "llvm", "triton", "interpret" (the Triton kernel in Triton's interpreter, on CPU tensors) or "eager" (plain torch
     operations, on any device). Raises DSLError (a ValueError) for a mistake in the text, ValueError for an unknown backend.
     """
-    return Activation(load_text(text_or_name_or_path), channel_dim=channel_dim, backend=backend)
+    return Activation(catalog.load_text(text_or_name_or_path), channel_dim=channel_dim, backend=backend)

@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codegen.operators import FUNCTIONS
 from gp.cli import main
 from gp.cli.run import run
-from gp.lab.score import Fidelity, Score
-from gp.lab.training import Schedule
+from gp.lab.data import instances
+from gp.lab.protocol import Measurement
+from gp.lab.score import Score
+from gp.lab.training import Training
 from gp.search import variation
 from gp.search.candidate import Candidate
 from gp.search.config import REAL, WHOLE, Config, ConfigError
@@ -170,14 +171,15 @@ class FakeScorer:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def scores(self, texts: Sequence[str], fidelity: Fidelity) -> Generator[Score | str]:
+    def scores(self, texts: Sequence[str], what: Measurement) -> Generator[Score | str]:
         for text in texts:
             self.texts.append(text)
             if "erf" in text:
                 yield "failed: ValueError: no erf today"
                 continue
             distance = float(np.mean(np.abs(profile(text).value - profile("sin(x)").value)))
-            yield Score(min(distance, 5.0) - 5, {}, fit=1.0 if "exp" in text else -3.0, ood_loss=distance, diverged=0)
+            fit = 1.0 if "exp" in text else -3.0
+            yield Score(min(distance, 5.0) - 5, {}, {}, -1.0, -1.0, fit=fit, ood_loss=distance, diverged=0, seconds=0.1)
 
 
 class Recorder(Observer):
@@ -274,10 +276,10 @@ def test_a_stopped_run_keeps_what_it_has(after: int) -> None:
 
 def test_a_failure_is_a_result() -> None:
     with Evaluator() as evaluator:
-        assert torch.get_num_threads() == 1
-        results = list(evaluator.scores(["tanh(x)", "prelu(x)", "x*sigmoid(x)"], Fidelity("search", (0,), Schedule(10, 1e-2))))
+        what = Measurement(instances("search")[:3], (0, 1), Training(10, 1e-2))
+        results = list(evaluator.scores(["tanh(x)", "tanh(", "x*sigmoid(x)"], what))
     assert [isinstance(r, Score) for r in results] == [True, False, True]
-    assert str(results[1]).startswith("failed: ValueError: only pointwise")
+    assert str(results[1]).startswith("failed: DSLError: line 1")
 
 
 # The command

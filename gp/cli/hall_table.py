@@ -16,7 +16,7 @@ _PIPE: Final = 160  # columns where there is no terminal: formulas are long
 _LEGEND: Final = (
     "OOD score: the mean of ln(error / error of a constant) outside the training range, lower is better.\n"
     "OOD loss: the median of the error there. Both with {seeds} seeds and {steps} steps.\n"
-    "unseen: the OOD score on polynomials that the search has not seen."
+    "unseen: the OOD score on data sets that the search has not seen."
 )
 
 
@@ -35,7 +35,7 @@ def print_hall(hall: Hall, folder: Path) -> None:
         table.add_row("", *_cells(entry), style="dim")
     if hall.entries:
         out.print(table)
-        out.print(_LEGEND.format(seeds=len(hall.fidelity.seeds), steps=hall.fidelity.schedule.steps))
+        out.print(_LEGEND.format(seeds=len(hall.measurement.seeds), steps=hall.measurement.training.steps))
     else:
         out.print("No function was found that passes the gate: none fits its training data.")
     out.print(f"Results are in {folder}", soft_wrap=True)

@@ -25,7 +25,7 @@ class Named:
 def load(argument: str) -> Named:
     """The activation that EXPR means: a file if it ends in .act, else a name of the catalogue, else an expression.
 
-    The same reading as `gp.activation` has (`kernels.module.load_text`), without torch. Raises DSLError, or CommandError for a
+    The same reading as `gp.activation` has (`grammar.catalog.load_text`), without torch. Raises DSLError, or CommandError for a
     file that cannot be read or a mistake inside one.
     """
     name = argument.strip()

@@ -43,8 +43,9 @@ def run(
 ) -> None:
     """Evolve activation functions that generalise beyond the data they are trained on.
 
-    Candidates are scored by small networks, with the candidate's compiled kernels inside, that learn random polynomials and are
-    tested outside the range of their training points. Ctrl-C ends the search, keeps what was found and shows it (status 130).
+    Candidates are scored by small networks, with the candidate's compiled kernels inside, that learn polynomials, physics formulas,
+    spherical harmonics and chaotic systems, and are tested outside the range of their training points. Ctrl-C ends the search,
+    keeps what was found and shows it (status 130).
     """
     from gp.search.config import Config, ConfigError  # noqa: PLC0415 - `gp --help` does without what this imports
 
@@ -67,8 +68,6 @@ def run(
 
 def _search(config: Config, folder: Path, quiet: bool, to_stderr: bool) -> tuple[Hall, Path, bool]:
     """Run the search: its hall of fame, the directory with the results, and whether it was interrupted."""
-    from concurrent.futures.process import BrokenProcessPool  # noqa: PLC0415
-
     from gp.cli.progress import make_progress  # noqa: PLC0415
     from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
     from gp.search.engine import Engine  # noqa: PLC0415
@@ -85,8 +84,6 @@ def _search(config: Config, folder: Path, quiet: bool, to_stderr: bool) -> tuple
             store.save_hall(hall)
     except RunDirectoryError as error:
         raise CommandError(str(error)) from error
-    except BrokenProcessPool as error:
-        raise CommandError(f"a worker process died; what was found until then is in {folder / 'candidates.jsonl'}") from error
     return hall, folder, engine.stopping
 
 

@@ -1,102 +1,154 @@
-"""From losses to one number: how much better than a constant the networks are outside their training range.
+"""From losses to numbers: how much better than a constant a candidate's networks are outside their training range.
 
-For every network s = clip(ln(MSE_ood / MSE_constant + 1e-4), -5, 1), where MSE_constant is the error of predicting the training
-mean on the points out of distribution; +2 where it is not finite. So 0 is as bad as a constant, and lower is better. The score
-is the mean over variants of the mean over a variant's networks.
+For every network s = clip(ln(MSE_ood/MSE_constant + 1e-4), -5, 1), where MSE_constant is the error of predicting the training mean
+on the points out of distribution; +2 where it is not finite. So 0 is as bad as a constant, and lower is better. The score is the
+mean over families of the mean over a family's variants of the mean over a variant's networks. (Protocol `lab-v1`; under `paper`, s
+is the raw MSE_ood and all networks weigh the same.)
 """
 
 from __future__ import annotations
 
-import functools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from codegen.limits import is_pointwise
-from gp.lab.polynomials import INSTANCES, Array
-from gp.lab.training import Losses, Points, Schedule, Stack, make_stack, train
-from kernels.module import activation
+from gp.lab.data import Instance
+from gp.lab.protocol import Measurement, ProtocolName
+
+Array = NDArray[np.float64]
 
 FLOOR: Final = 1e-4
 LOWEST: Final = -5.0
 HIGHEST: Final = 1.0
 NOT_FINITE: Final = 2.0
+# Towards the middle of what was learnt, and away from it: the two pull apart.
+INWARD: Final[dict[tuple[str, str], float]] = {
+    ("polynomial", "down"): 1 / 4,
+    ("polynomial", "reflected"): 1 / 4,
+    ("harmonic", "azimuth"): 1 / 4,
+    ("feynman", "down"): 1 / 4,
+}
+OUTWARD: Final[dict[tuple[str, str], float]] = {
+    ("polynomial", "out"): 1 / 4,
+    ("feynman", "up"): 1 / 4,
+    ("chaos", "forecast"): 1 / 4,
+    ("harmonic", "cap"): 1 / 8,
+    ("harmonic", "pole"): 1 / 8,
+}
+_RESAMPLES: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Fidelity:
-    """A measurement: the instances ("search" or "validation"), the seeds of data and weights, and the training."""
+class Outcome:
+    """What came of a candidate's networks: arrays (seeds, instances) of the errors in and out of distribution, NaN where a network
+    diverged, what those errors are measured against, and the seconds that each seed took."""
 
-    instances: str
-    seeds: tuple[int, ...]
-    schedule: Schedule
+    inside: Array
+    outside: Array
+    variance: Array
+    constant_error: Array
+    seconds: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`score` and its parts by variant. `fit`: the mean of ln(ID MSE / variance), which the gate looks at.
+    """A candidate's score and its parts.
 
-    `ood_loss`: the median over networks of the raw MSE out of distribution, in units of the training target's variance (a mean
-    would show the one worst network). `diverged`: how many networks have an error that is not finite.
+    `inward` and `outward`: means over the variants whose test points lie inside and outside of where they were trained, NaN where
+    the data have no such variants. `fit`: the mean of ln(ID MSE/variance), which the gate looks at. `ood_loss`: the median over
+    networks of the raw MSE out of distribution. `diverged`: how many networks have an error that is not finite. `seconds`: of
+    training, all seeds together.
     """
 
     score: float
+    families: dict[str, float]
     variants: dict[str, float]
+    inward: float
+    outward: float
     fit: float
     ood_loss: float
     diverged: int
+    seconds: float
 
 
-def evaluate(text: str, fidelity: Fidelity) -> Score:
-    """Train networks with the activation that a program text (or a name) means, and score them.
-
-    Networks are stacked along a dimension of one tensor, so the program must be pointwise: raises ValueError for one with
-    learnable parameters or statistics, which belong to a network of their own. Raises DSLError for a mistake in the text.
-    """
-    module = activation(text)
-    if not is_pointwise(module.function.structure):
-        raise ValueError("only pointwise activations can be evaluated: no parameters, statistics or shifts")
-    stack = _stack(fidelity.instances, fidelity.seeds)
-    return score(stack, train(module, stack, fidelity.schedule))
-
-
-@functools.lru_cache(maxsize=8)
-def _stack(instances: str, seeds: tuple[int, ...]) -> Stack:
-    return make_stack(INSTANCES[instances], seeds)
-
-
-def score(stack: Stack, losses: Losses) -> Score:
-    """The score of trained networks; see the module's docstring."""
-    outside, inside = losses.outside.double().numpy(), losses.inside.double().numpy()
-    parts = log_ratio(outside, _constant_error(stack.outside))
-    fits = log_ratio(inside, _variance(stack.inside), lowest=-math.inf, highest=math.inf)
-    names = np.array([instance.variant for instance in stack.instances])
-    variants = {str(name): float(parts[names == name].mean()) for name in dict.fromkeys(names)}
-    diverged = ~(np.isfinite(outside) & np.isfinite(inside))
-    return Score(
-        score=float(np.mean(list(variants.values()))),
-        variants=variants,
-        fit=float(fits.mean()),
-        ood_loss=float(np.median(np.where(np.isfinite(outside), outside, np.inf))),
-        diverged=int(diverged.sum()),
-    )
+def network_scores(outcome: Outcome, protocol: ProtocolName) -> Array:
+    """s of every network (seeds, instances)."""
+    if protocol == "paper":
+        return np.where(np.isfinite(outcome.outside), outcome.outside, np.inf)
+    return log_ratio(outcome.outside, outcome.constant_error)
 
 
 def log_ratio(error: Array, reference: Array, lowest: float = LOWEST, highest: float = HIGHEST) -> Array:
-    """clip(ln(error / reference + 1e-4), lowest, highest), and 2 where the error is not finite."""
+    """clip(ln(error/reference + 1e-4), lowest, highest), and 2 where the error is not finite."""
     finite = np.isfinite(error)
     ratio = np.log(np.where(finite, error, 0.0) / reference + FLOOR)
     return np.where(finite, np.clip(ratio, lowest, highest), NOT_FINITE)
 
 
-def _constant_error(points: Points) -> Array:
-    """The error of the training mean, which is 0 once the target is standardised."""
-    result: Array = points.y.double().square().mean(dim=(1, 2)).numpy()
-    return result
+def instance_weights(instances: Sequence[Instance], protocol: ProtocolName) -> Array:
+    """How much each instance counts; the sum is 1."""
+    if protocol == "paper":
+        return np.full(len(instances), 1 / len(instances))
+    families = {i.family for i in instances}
+    variants = {(i.family, i.variant) for i in instances}
+    weights = []
+    for i in instances:
+        siblings = sum(family == i.family for family, _ in variants)
+        members = sum((other.family, other.variant) == (i.family, i.variant) for other in instances)
+        weights.append(1 / (len(families) * siblings * members))
+    return np.array(weights)
 
 
-def _variance(points: Points) -> Array:
-    result: Array = points.y.double().var(dim=(1, 2), correction=0).numpy()
-    return result
+def score(outcome: Outcome, measurement: Measurement) -> Score:
+    """The score of trained networks; see the module's docstring."""
+    instances, protocol = measurement.instances, measurement.protocol
+    parts = network_scores(outcome, protocol)
+    by_instance = parts.mean(axis=0)
+    keys = [(i.family, i.variant) for i in instances]
+    variants = {key: float(by_instance[[k == key for k in keys]].mean()) for key in dict.fromkeys(keys)}
+    families = {
+        family: float(np.mean([value for (f, _), value in variants.items() if f == family])) for family in dict.fromkeys(f for f, _ in keys)
+    }
+    finite = np.isfinite(outcome.outside) & np.isfinite(outcome.inside)
+    return Score(
+        score=float(instance_weights(instances, protocol) @ by_instance),
+        families=families,
+        variants={f"{family} {variant}": value for (family, variant), value in variants.items()},
+        inward=_weighted(variants, INWARD),
+        outward=_weighted(variants, OUTWARD),
+        fit=float(log_ratio(outcome.inside, outcome.variance, -math.inf, math.inf).mean()),
+        ood_loss=float(np.median(np.where(np.isfinite(outcome.outside), outcome.outside, np.inf))),
+        diverged=int((~finite).sum()),
+        seconds=float(sum(outcome.seconds)),
+    )
+
+
+def _weighted(variants: Mapping[tuple[str, str], float], weights: Mapping[tuple[str, str], float]) -> float:
+    return sum(w * variants[key] for key, w in weights.items()) if weights.keys() <= variants.keys() else math.nan
+
+
+def difference(candidate: Outcome, baseline: Outcome, measurement: Measurement) -> tuple[float, float, float]:
+    """The candidate's score less the baseline's, and the 95% interval of that by paired bootstrap.
+
+    Seeds are resampled, and the instances within each variant (2,000 times, always with the same random numbers): networks of the
+    two are paired by instance and seed. An infinite score makes it NaN.
+    """
+    protocol = measurement.protocol
+    with np.errstate(invalid="ignore"):
+        pairs = network_scores(candidate, protocol) - network_scores(baseline, protocol)
+    weights = instance_weights(measurement.instances, protocol)
+    rng = np.random.default_rng(0)
+    keys = [(i.family, i.variant) for i in measurement.instances]
+    groups = [np.flatnonzero([k == key for k in keys]) for key in dict.fromkeys(keys)]
+    seeds = rng.integers(len(pairs), size=(_RESAMPLES, len(pairs)))
+    counts = np.stack([np.bincount(row, minlength=len(pairs)) for row in seeds]) / len(pairs)
+    by_instance = counts @ pairs
+    drawn = np.concatenate([members[rng.integers(len(members), size=(_RESAMPLES, len(members)))] for members in groups], axis=1)
+    order = np.concatenate(groups)
+    totals = (np.take_along_axis(by_instance, drawn, axis=1) * weights[order]).sum(axis=1)
+    low, high = np.percentile(totals, [2.5, 97.5])
+    return float(pairs.mean(axis=0) @ weights), float(low), float(high)

@@ -50,7 +50,9 @@ def score_json(score: Score) -> dict[str, Any]:
     """A score as plain values; a loss that is not finite is null."""
     return {
         "score": score.score,
-        "variants": score.variants,
+        "families": score.families,
+        "inward": score.inward,
+        "outward": score.outward,
         "fit": score.fit,
         "ood_loss": score.ood_loss if math.isfinite(score.ood_loss) else None,
         "diverged": score.diverged,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from gp.lab.score import Fidelity
-from gp.lab.training import Schedule
+from gp.lab.data import SetName, instances
+from gp.lab.protocol import FIDELITIES, Measurement
+from gp.lab.training import Training
 
 
 class ConfigError(ValueError):
@@ -34,7 +35,7 @@ OPERATORS: Final[dict[str, float]] = {"crossover": 0.35, "subtree": 0.25, "point
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`networks`: seeds of each polynomial in the search. `gate`: the highest mean ln(ID error) of a function that can fit at all.
+    """`networks`: seeds of each data set in the search. `gate`: the highest mean ln(ID error) of a function that can fit at all.
 
     `max_size` bounds the nodes of a syntax tree, `max_operations` those of the simplified graph, where calls of catalogue
     functions are written out; `max_depth` is that of the first random trees. `finalists` are measured again, `hall` of them kept.
@@ -50,7 +51,7 @@ class Config:
     max_depth: int = 5
     max_operations: int = 60
     steps: int = 100
-    networks: int = 2
+    networks: int = 1
     learning_rate: float = 1e-2
     gate: float = -1.5
     finalists: int = 16
@@ -78,19 +79,26 @@ class Config:
         return self.population + (self.generations - 1) * (self.population - self.elites)
 
     @property
-    def search(self) -> Fidelity:
+    def search(self) -> Measurement:
         """How every candidate is measured: the same data and initial weights for all, whatever the seed of the search."""
-        return Fidelity("search", tuple(range(self.networks)), Schedule(self.steps, self.learning_rate))
+        return self._measurement("search", tuple(range(self.networks)), Training(self.steps, self.learning_rate))
 
     @property
-    def final(self) -> Fidelity:
+    def final(self) -> Measurement:
         """How finalists are measured: on seeds that the search has not seen, twice as many, three times as long."""
-        return Fidelity("search", tuple(range(100, 100 + 2 * self.networks)), Schedule(3 * self.steps, self.learning_rate / 2))
+        return self._measurement("search", self._final_seeds, Training(3 * self.steps, self.learning_rate / 2))
 
     @property
-    def unseen(self) -> Fidelity:
-        """As `final`, on polynomials with other coefficients, which the search has not seen."""
-        return Fidelity("validation", self.final.seeds, self.final.schedule)
+    def unseen(self) -> Measurement:
+        """As `final`, on data sets that the search has not seen."""
+        return self._measurement("validation", self._final_seeds, self.final.training)
+
+    @property
+    def _final_seeds(self) -> tuple[int, ...]:
+        return tuple(range(100, 100 + 2 * self.networks))
+
+    def _measurement(self, data: SetName, seeds: tuple[int, ...], training: Training) -> Measurement:
+        return Measurement(instances(data), seeds, training, gate=self.gate, limit=FIDELITIES["full"].limit)
 
     def to_json(self) -> dict[str, Any]:
         """The settings by name."""

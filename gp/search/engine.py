@@ -13,7 +13,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gp.lab.score import Fidelity, Score
+from gp.lab.protocol import Measurement
+from gp.lab.score import Score
 from gp.search import variation
 from gp.search.candidate import Candidate
 from gp.search.config import OPERATORS, Config
@@ -31,7 +32,7 @@ UNFIT: Final = "did not fit"
 class Scorer(Protocol):
     """What the engine needs of `gp.search.evaluator.Evaluator`."""
 
-    def scores(self, texts: Sequence[str], fidelity: Fidelity) -> Generator[Score | str]: ...
+    def scores(self, texts: Sequence[str], what: Measurement) -> Generator[Score | str]: ...
 
 
 class Observer:

@@ -1,7 +1,7 @@
 """The hall of fame: the best of a run, measured again from the text that is shown.
 
 The search picks the best of many noisy scores, which flatters them. So finalists are measured again on other seeds and for
-longer, and those that are kept once more on polynomials that the search has not seen. relu and gelu are measured likewise.
+longer, and those that are kept once more on data sets that the search has not seen. relu and gelu are measured likewise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gp.lab.score import Fidelity, Score
+from gp.lab.protocol import Measurement
+from gp.lab.score import Score
 from gp.search.candidate import Candidate, score_json
 from gp.search.engine import Engine
 from gp.search.genome import canonical_key, short_text
@@ -50,16 +51,16 @@ class Hall:
     baselines: tuple[Entry, ...]
     complete: bool
     seed: int
-    fidelity: Fidelity
+    measurement: Measurement
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed: no times, no paths."""
-        schedule = self.fidelity.schedule
+        training = self.measurement.training
         return {
-            "format": "hall-of-fame/1",
+            "format": "hall-of-fame/2",
             "seed": self.seed,
             "complete": self.complete,
-            "measured": {"seeds": self.fidelity.seeds, "steps": schedule.steps, "learning_rate": schedule.learning_rate},
+            "measured": {"seeds": self.measurement.seeds, "steps": training.steps, "learning_rate": training.learning_rate},
             "entries": [{"rank": k, **e.to_json()} for k, e in enumerate(self.entries, 1)],
             "baselines": [e.to_json() for e in self.baselines],
         }
@@ -91,12 +92,12 @@ def make_hall(engine: Engine) -> Hall:
     return Hall(tuple(entry(text, finalists[text]) for text in ranked), first, True, config.seed, config.final)
 
 
-def _measure(texts: Sequence[str], fidelity: Fidelity, engine: Engine) -> dict[str, Score]:
+def _measure(texts: Sequence[str], what: Measurement, engine: Engine) -> dict[str, Score]:
     """The scores of those programs that have one; fewer, where the run is stopped."""
     found: dict[str, Score] = {}
     if engine.stopping:
         return found
-    results = engine.scorer.scores(texts, fidelity)
+    results = engine.scorer.scores(texts, what)
     for text, result in zip(texts, results, strict=True):
         if isinstance(result, Score):
             found[text] = result

@@ -1,0 +1,113 @@
+"""One candidate on one seed: the unit of work, of the cache, and of what an interrupted measurement goes on from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from importlib import resources
+from typing import Literal
+
+import numpy as np
+
+from gp.lab.data import Instance, make_dataset
+from gp.lab.data.registry import instance as registered
+from gp.lab.data.registry import names
+from gp.lab.protocol import Measurement
+from gp.lab.score import Outcome
+from kernels.cache import DiskCache, default_cache
+from kernels.native import source_fingerprint
+
+Backend = Literal["compiled", "eager"]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """Of a candidate's networks with one seed, in the order of the instances: errors in and out of distribution (NaN where a network
+    diverged), what they are measured against, and the seconds that training took."""
+
+    inside: tuple[float, ...]
+    outside: tuple[float, ...]
+    variance: tuple[float, ...]
+    constant_error: tuple[float, ...]
+    seconds: float
+
+
+def measure_seed(text: str, measurement: Measurement, seed: int, backend: Backend = "compiled") -> SeedResult:
+    """Train and measure a program's networks with one seed. Raises DSLError for a mistake in the text, DataError for unusable data."""
+    # Imported here: the parent process, which only puts numbers together, does without numba.
+    from gp.lab.problems import problems  # noqa: PLC0415
+
+    tasks = problems(measurement.instances, (seed,), measurement.architecture, measurement.standardise)
+    start = time.perf_counter()
+    if backend == "eager":
+        from gp.lab import eager  # noqa: PLC0415
+
+        losses = eager.train(text, tasks, measurement.training)
+    else:
+        from gp.lab import trainer  # noqa: PLC0415
+        from kernels.programs import program  # noqa: PLC0415
+
+        losses = trainer.train(program(text), tasks, measurement.training)
+    seconds = time.perf_counter() - start
+    references = [(p.variance, p.constant_error) for p in tasks.problems]
+    variance, constant_error = zip(*references, strict=True)
+    return SeedResult(tuple(losses.inside.tolist()), tuple(losses.outside.tolist()), variance, constant_error, seconds)
+
+
+def outcome(results: Sequence[SeedResult]) -> Outcome:
+    """Results of several seeds together."""
+    return Outcome(
+        np.array([r.inside for r in results]),
+        np.array([r.outside for r in results]),
+        np.array([r.variance for r in results]),
+        np.array([r.constant_error for r in results]),
+        tuple(r.seconds for r in results),
+    )
+
+
+class ResultCache:
+    """Results on disk beside the kernels, filed by everything that they depend on: program, data, seed, training, and the sources."""
+
+    def __init__(self, measurement: Measurement, backend: Backend, cache: DiskCache | None = None) -> None:
+        self._cache = cache or default_cache()
+        m = measurement
+        data = [_identity(i) for i in m.instances]
+        settings = [m.protocol, astuple(m.training), astuple(m.architecture), backend, data]
+        self._head = f"lab\n{source_fingerprint()}\n{_lab_fingerprint()}\n{json.dumps(settings)}"
+
+    def get(self, text: str, seed: int) -> SeedResult | None:
+        """What was measured, if it was."""
+        found = self._cache.get(f"{self._head}\nseed {seed}\n{text}")
+        if found is None:
+            return None
+        inside, outside, variance, constant_error, seconds = json.loads(found)
+        return SeedResult(tuple(inside), tuple(outside), tuple(variance), tuple(constant_error), seconds)
+
+    def put(self, text: str, seed: int, result: SeedResult) -> None:
+        """Keep a result."""
+        self._cache.put(f"{self._head}\nseed {seed}\n{text}", json.dumps(astuple(result)).encode())
+
+
+@functools.lru_cache(maxsize=4096)
+def _identity(instance: Instance) -> str:
+    """What tells a data set from all others: its name for ours, whose source is part of the key, else a digest of its numbers."""
+    if instance.name in names() and registered(instance.name) == instance:
+        return instance.name
+    raw = make_dataset(instance, 0).raw
+    arrays = [a for split in (raw.train, raw.inside, raw.outside) for a in (split.x, split.y)]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+
+
+@functools.cache
+def _lab_fingerprint() -> str:
+    """A digest of the lab's own source and data: a change there may change every number."""
+    digest = hashlib.sha256()
+    for package in ("gp.lab", "gp.lab.data"):
+        for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
+            if file.name.endswith((".py", ".csv")):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
