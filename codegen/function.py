@@ -99,3 +99,11 @@ def derived(function: Activation, order: int) -> tuple[Result, ...]:
         cotangent = source(signature(parameters, 1).inputs[-1][0], Span.ELEMENT) if order else None
         results = (Result(settled(results[0].node, undefined, cotangent), Span.ELEMENT), *results[1:])
     return results
+
+
+def value_and_slope(function: Activation) -> tuple[Result, Result]:
+    """y and dy/dx of a function of x alone, for a caller that keeps dy/dx from the forward pass: the backward pass is then a product."""
+    nodes = (function.structure, derivative(function.structure, _X))
+    ends = _undefined(function.structure)
+    value, slope = (node if end is None else settled(node, end) for node, end in zip(nodes, ends, strict=True))
+    return Result(value, Span.ELEMENT), Result(slope, Span.ELEMENT)

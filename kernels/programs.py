@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from codegen.function import Activation, activation, derived
+from codegen.function import Activation, activation, derived, value_and_slope
 from codegen.kernel import Storage
 from codegen.plan import Plan, plan
 from grammar import parse
 
-# In place of an order: value and gradient in one kernel, over the inputs of order 1. They share most of their work, so it takes
-# little more than half as long to compile as the two.
+# In place of an order, for functions of x alone, whose value and derivative share most of their work. `BOTH`: value and gradient, over
+# the inputs of order 1; it takes little more than half as long to compile as the two. `SLOPE`: value and derivative.
 BOTH: Final = -1
+SLOPE: Final = -2
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -23,6 +24,8 @@ def program(text: str) -> Activation:
 
 def make_plan(function: Activation, order: int, storage: Storage) -> Plan:
     """The kernels of the derivative of that order (0: the function itself), before they are printed for a backend."""
+    if order == SLOPE:
+        return plan("slope", value_and_slope(function), storage)
     if order == BOTH:
         return plan("both", [*derived(function, 0), *derived(function, 1)], storage)
     return plan(("forward", "backward")[order] if order < 2 else f"backward{order}", derived(function, order), storage)

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from codegen.function import Activation, signature
 from codegen.instructions import Span
 from codegen.kernel import Input, Output
+from codegen.limits import is_pointwise
 from codegen.llvm_arguments import sum_stride
 from gp.lab import machine
 from gp.lab.network import Architecture
 from kernels.native import NativeFunction, NativeStage, native
+from kernels.programs import SLOPE
 from kernels.tiles import Tiles, cut
 
 _ALIGNMENT: Final = 64
@@ -64,13 +66,15 @@ class Assembler:
     memory: Memory = field(default_factory=Memory)
     code: list[tuple[int, ...]] = field(default_factory=list)
     forward: NativeFunction = field(init=False)
-    backward: NativeFunction = field(init=False)
+    backward: NativeFunction | None = field(init=False)
     _cotangent: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._cotangent = signature(self.function.parameters, 1).inputs[-1][0]
-        self.forward = native(self.function, 0, "f32", self.tier)
-        self.backward = native(self.function, 1, "f32", self.tier)
+        if is_pointwise(self.function.structure):  # value and derivative together: two thirds of the work, and one kernel to compile
+            self.forward, self.backward = native(self.function, SLOPE, "f32", self.tier), None
+        else:
+            self.forward, self.backward = (native(self.function, order, "f32", self.tier) for order in (0, 1))
 
     def learnable(self) -> NDArray[np.float32]:
         """The initial values of the activation's parameters, of all hidden layers."""
@@ -82,12 +86,13 @@ class Assembler:
         begin = len(self.code)
         layers = self.architecture.layers(inputs)
         weights, activations = self._places(inputs)
-        before, after = [x], [x]  # each layer's sums, and what the activation makes of them
+        before, after, slopes = [x], [x], [x]  # each layer's sums, what the activation makes of them, its derivative there
         for k, (fan_in, fan_out) in enumerate(layers):
             before.append(self._linear(after[-1], shared.parameters + weights[k], rows, fan_in, fan_out))
             if k < len(layers) - 1:
                 after.append(self.memory.floats(rows * fan_out))
-                self._activation(self.forward, before[-1], shared.parameters, activations[k], [after[-1]], (rows, fan_out))
+                slopes.append(self.memory.floats(rows * fan_out))
+                self._forward(before[-1], shared, activations[k], after[-1], slopes[-1], (rows, fan_out))
         delta = self.memory.floats(rows * self.architecture.outputs)
         self._put(machine.LOSS, delta, before[-1], target, rows * self.architecture.outputs, loss, shared.report)
         for k, (fan_in, fan_out) in reversed(list(enumerate(layers))):
@@ -97,10 +102,12 @@ class Assembler:
             if k:
                 upstream, delta_before = self.memory.floats(rows * fan_in), self.memory.floats(rows * fan_in)
                 self._gemm(upstream, shared.parameters + weights[k], delta, (fan_in, rows, fan_out), machine.FIRST)
-                gradients = [shared.gradients + place for place in activations[k - 1].values()]
-                self._activation(
-                    self.backward, before[k], shared.parameters, activations[k - 1], [delta_before, *gradients], (rows, fan_in), upstream
-                )
+                if self.backward is None:
+                    self._put(machine.MULTIPLY, delta_before, upstream, slopes[k], rows * fan_in)
+                else:
+                    gradients = [shared.gradients + place for place in activations[k - 1].values()]
+                    known = {**self._known(before[k], shared, activations[k - 1]), self._cotangent: upstream}
+                    self._activation(self.backward, known, [delta_before, *gradients], (rows, fan_in))
                 delta = delta_before
         return begin, len(self.code)
 
@@ -113,8 +120,8 @@ class Assembler:
             last = k == len(layers) - 1
             sums = self._linear(x, shared.parameters + weights[k], rows, fan_in, fan_out, result if last else None)
             if not last:
-                x = self.memory.floats(rows * fan_out)
-                self._activation(self.forward, sums, shared.parameters, activations[k], [x], (rows, fan_out))
+                x, unused = self.memory.floats(rows * fan_out), self.memory.floats(rows * fan_out)
+                self._forward(sums, shared, activations[k], x, unused, (rows, fan_out))
         return begin, len(self.code)
 
     def _places(self, inputs: int) -> tuple[list[int], list[dict[str, int]]]:
@@ -146,12 +153,17 @@ class Assembler:
         self._gemm(sums, weights, x, (fan_out, rows, fan_in), machine.ADD)
         return sums
 
-    def _activation(
-        self, function: NativeFunction, x: int, parameters: int, places: Mapping[str, int], results: Sequence[int], shape: tuple[int, int],
-        cotangent: int = 0,
-    ) -> None:  # fmt: skip
+    def _forward(self, x: int, shared: Shared, places: Mapping[str, int], y: int, slope: int, shape: tuple[int, int]) -> None:
+        """The activation at x into y, and where that is all the backward pass needs its derivative into `slope`."""
+        self._activation(self.forward, self._known(x, shared, places), [y, slope] if self.backward is None else [y], shape)
+
+    @staticmethod
+    def _known(x: int, shared: Shared, places: Mapping[str, int]) -> dict[str, int]:
+        """Addresses of what a kernel reads, by name."""
+        return {"x": x, **{name: shared.parameters + place for name, place in places.items()}}
+
+    def _activation(self, function: NativeFunction, known: dict[str, int], results: Sequence[int], shape: tuple[int, int]) -> None:
         """The stages of a function on an array of `shape`; its results go to those addresses, in order."""
-        known = {"x": x, self._cotangent: cotangent, **{name: parameters + place for name, place in places.items()}}
         for stage in function.stages:
             self._stage(stage, known, results, shape)
 

@@ -13,6 +13,7 @@ calls of BLAS's sgemm, activations are calls of compiled kernels, both by addres
     FOLD     to from shape     sums: `shape` is four int64 and a float64, parts stride n join divisor; for c < n,
                                to[c] = (sum over t < parts, j < join of from[t*stride + j*n + c])/divisor, in float64, then float32
     COLUMNS  to from rows n    the sum of each column
+    MULTIPLY to a b n          element by element
     LOSS     to y target n kind report   the mean loss of n predictions into `report`, its gradient into `to`
 """
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from kernels.numba_cache import compiled
 
-GEMM, SPREAD, KERNEL, ROLL, REPEAT, CLEAR, FOLD, COLUMNS, LOSS = range(9)
+GEMM, SPREAD, KERNEL, ROLL, REPEAT, CLEAR, FOLD, COLUMNS, LOSS, MULTIPLY = range(10)
 WIDTH: Final = 7  # of an instruction
 # Kinds of matrix product: added to what is in c; with the second factor transposed; with the first one transposed.
 ADD, SECOND, FIRST = range(3)
@@ -104,9 +105,15 @@ def _fold(row: Any) -> None:
 
 @compiled
 def _columns(to: Any, source: Any, rows: int, n: int) -> None:
-    for c in range(n):
-        to[c] = source[c]
-    for r in range(1, rows):
+    # Eight rows at a time: one at a time would load and store `to` for each, 0.7 us instead of 0.15 for 64 x 32.
+    to[:] = np.float32(0.0)
+    whole = rows // 8 * 8
+    for r in range(0, whole, 8):
+        at = source[r * n : (r + 8) * n]
+        for c in range(n):
+            upper = (at[c] + at[n + c]) + (at[2 * n + c] + at[3 * n + c])
+            to[c] += upper + ((at[4 * n + c] + at[5 * n + c]) + (at[6 * n + c] + at[7 * n + c]))
+    for r in range(whole, rows):
         for c in range(n):
             to[c] += source[r * n + c]
 
@@ -159,6 +166,11 @@ def run(code: NDArray[np.int64], begin: int, end: int, blas: NDArray[np.int64]) 
                     to[r * n + c] = source[c]
         elif opcode == COLUMNS:
             _columns(carray(_float32(row[1]), row[4]), carray(_float32(row[2]), row[3] * row[4]), row[3], row[4])
+        elif opcode == MULTIPLY:
+            n = row[4]
+            to, first, second = carray(_float32(row[1]), n), carray(_float32(row[2]), n), carray(_float32(row[3]), n)
+            for c in range(n):
+                to[c] = first[c] * second[c]
         elif opcode == LOSS:
             n = row[4]
             report = carray(_float32(row[6]), 1)

@@ -21,8 +21,8 @@ from gp.lab.problems import Problems
 from gp.lab.training import LOSSES, Training
 from kernels.llvm_compiler import FAST, THOROUGH
 
-# Kernel work (elements) from which the thorough tier pays: it takes 20 ms more to compile two kernels, and saves 0.3 ns an element.
-_WORTHWHILE: Final = 60_000_000
+# Kernel work (elements) from which the thorough tier pays: it takes 10 ms more to compile, and saves 0.35 ns an element.
+_WORTHWHILE: Final = 30_000_000
 _BLAS_MEMORY: Final = Memory()
 
 
