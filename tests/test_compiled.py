@@ -37,7 +37,8 @@ def fresh(monkeypatch, tmp_path):
 def inputs(text, order):
     generator = torch.Generator().manual_seed(1)
     x, cotangent = torch.randn(2, ROWS, CHANNELS, generator=generator)
-    x[0, :4] = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30])
+    if text in POINTWISE:  # elsewhere they would spread
+        x[0, :4] = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30])
     parameters = {
         p.name: torch.full((CHANNELS,), p.initial) if p.per_channel else torch.tensor(p.initial) for p in program(text).parameters
     }

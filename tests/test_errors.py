@@ -171,9 +171,9 @@ def test_fuzz():
     accepted = 0
     for kind in kinds:
         text = kind(r)
-        start = time.perf_counter()
+        start = time.process_time()
         error = outcome(text)
-        taken = time.perf_counter() - start
+        taken = time.process_time() - start
         assert taken < 1, f"{taken:.1f} s for {text[:300]!r}"
         if error is None:
             accepted += 1
