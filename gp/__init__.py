@@ -12,20 +12,21 @@ from gp._packages import check_packages
 
 check_packages()
 
-__all__ = ["Activation", "DSLError", "activation"]
+__all__ = ["Activation", "DSLError", "activation", "lab"]
 
 if TYPE_CHECKING:
+    from gp import lab
     from grammar import DSLError
     from kernels.module import Activation, activation
 else:
     _HOMES = {"DSLError": "grammar", "Activation": "kernels.module", "activation": "kernels.module"}
 
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
+        if name not in __all__:
             raise AttributeError(f"module 'gp' has no attribute {name!r}")
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+        value = importlib.import_module("gp.lab") if name == "lab" else getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOMES})
+        return sorted({*globals(), *__all__})

@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import torch
 
+from kernels.module import activation
+
 _SAMPLE_SECONDS: Final = 0.5e-3  # a shorter call is repeated within a sample: perf_counter and the loop cost about 0.1 us
 _MAX_REPEATS: Final = 1000
 _WARM_UPS: Final = 3
@@ -117,13 +119,24 @@ def passes(function: Activate, x: torch.Tensor, cotangent: torch.Tensor, paramet
 
     `x` requires a gradient; gradients are taken with respect to it and the parameters, and thrown away.
     """
-    leaves = [x, *parameters]
+
+    def backward(y: torch.Tensor) -> object:
+        return torch.autograd.grad(y, [x, *parameters], cotangent, allow_unused=True)
 
     return {
         "forward": Work(lambda _: function(x)),
-        "backward": Work(lambda y: torch.autograd.grad(y, leaves, cotangent), lambda: function(x)),
-        "both": Work(lambda _: torch.autograd.grad(function(x), leaves, cotangent)),
+        "backward": Work(backward, lambda: function(x)),
+        "both": Work(lambda _: backward(function(x))),
     }
+
+
+def first_gradient(text: str, x: torch.Tensor) -> tuple[float, float]:
+    """Seconds on the clock and of processor time, from the text of a program to its gradient at x, which requires one."""
+    clock, processor = time.perf_counter(), time.process_time()
+    function = activation(text).to(x.device)
+    y = function(x)  # parameters per channel have no size before
+    torch.autograd.grad(y.sum(), [x, *function.parameters()])
+    return time.perf_counter() - clock, time.process_time() - processor
 
 
 def bytes_kept(function: Activate, x: torch.Tensor) -> int:

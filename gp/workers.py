@@ -1,27 +1,32 @@
 """Worker processes that can be lost: each runs one job at a time, and is killed and replaced when it takes too long or crashes.
 
 A worker is a fresh Python that imports what a job names, not a copy of this process: it needs no guard in the user's script, has one
-thread for numerics, and does without torch unless a job needs it.
+thread for numerics, and does without torch unless a job needs it. It finds modules where this process does.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import importlib
+import math
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Final
 
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-_START_LIMIT: Final = 60.0  # seconds for a worker to start and import, on top of its first job's limit
+_START_LIMIT: Final = 60.0  # seconds for a worker to start and prepare; only then does the time of its first job run
+_LAST_WORDS: Final = 1.0  # seconds for a worker that closed its end to exit; it does so on its way out
+_GRACE: Final = 2  # seconds past its limit after which a job ends by itself, should this process be gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +46,35 @@ class Failure:
 
 
 class _Worker:
-    def __init__(self) -> None:
+    def __init__(self, prepare: str) -> None:
         ours, theirs = socket.socketpair()
         environment = os.environ | dict.fromkeys(_ONE_THREAD, "1")
-        command = [sys.executable, "-c", f"from gp.workers import serve; serve({theirs.fileno()})"]
+        life = f"import sys; sys.path[:] = {sys.path!r}; from gp.workers import serve; serve({theirs.fileno()}, {prepare!r})"
         # A process group of its own: a terminal's Ctrl-C is for the parent, which decides.
         self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+            [sys.executable, "-c", life], pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
         )
         theirs.close()
         self.connection = Connection(ours.detach())
         self.index = -1  # of the job in hand
-        self.deadline = 0.0
         self.limit = 0.0
-        self._fresh = True
+        self.deadline = time.monotonic() + _START_LIMIT
+        self._started = False
 
     def give(self, index: int, job: Job) -> None:
         self.index, self.limit = index, job.limit
-        self.deadline = time.monotonic() + job.limit + _START_LIMIT * self._fresh
-        self._fresh = False
+        if self._started:
+            self.deadline = time.monotonic() + job.limit
         self.connection.send(job)
+
+    def receive(self) -> tuple[bool, Any]:
+        """Whether the job is done, and its result: the first message of a worker says that it has started."""
+        result = self.connection.recv()
+        if self._started:
+            return True, result
+        self._started = True
+        self.deadline = time.monotonic() + self.limit
+        return False, None
 
     def end(self) -> int:
         """Kill it, and return its exit code: negative for a signal."""
@@ -68,12 +82,25 @@ class _Worker:
         self.connection.close()
         return self.process.wait()
 
+    def fate(self) -> str:
+        """What became of a worker that has closed its end."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_LAST_WORDS)
+        code = self.end()
+        return f"the worker crashed ({signal.Signals(-code).name})" if code < 0 else f"the worker ended (exit status {code})"
+
 
 class Workers:
-    """`count` processes, started when there is work for them. A context: leaving it ends them."""
+    """`count` processes, started when there is work for them. A context: leaving it ends them.
 
-    def __init__(self, count: int) -> None:
+    `prepare` ("package.module:name") is called in each of them first; what it takes does not count towards the limit of a job.
+    """
+
+    def __init__(self, count: int, prepare: str = "") -> None:
+        if count < 1:
+            raise ValueError(f"there must be at least one worker, not {count}")
         self.count = count
+        self._prepare = prepare
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
 
@@ -91,13 +118,13 @@ class Workers:
         try:
             while waiting or self._busy:
                 while waiting and len(self._busy) < self.count:
-                    worker = self._idle.pop() if self._idle else _Worker()
+                    worker = self._idle.pop() if self._idle else _Worker(self._prepare)
                     self._busy.append(worker)
                     index, job = waiting.popleft()
                     try:
                         worker.give(index, job)
                     except OSError:  # it died while it was idle
-                        yield self._lost(worker, f"the worker {_death(worker.end())} before it began")
+                        yield self._lost(worker, f"{worker.fate()} before it began")
                 yield from self._finished()
         finally:
             for worker in self._busy:
@@ -111,13 +138,14 @@ class Workers:
         for worker in list(self._busy):
             if worker.connection in ready:
                 try:
-                    result = worker.connection.recv()
+                    done, result = worker.receive()
                 except (EOFError, OSError):
-                    yield self._lost(worker, f"the worker {_death(worker.end())}")
+                    yield self._lost(worker, worker.fate())
                     continue
-                self._busy.remove(worker)
-                self._idle.append(worker)
-                yield worker.index, result
+                if done:
+                    self._busy.remove(worker)
+                    self._idle.append(worker)
+                    yield worker.index, result
             elif time.monotonic() >= worker.deadline:
                 worker.end()
                 yield self._lost(worker, f"took longer than {worker.limit:g} s")
@@ -127,27 +155,32 @@ class Workers:
         return worker.index, Failure(reason)
 
 
-def _death(code: int) -> str:
-    """What became of a process, by its exit code (that of a kill which came too late to matter counts as none)."""
-    return f"crashed ({signal.Signals(-code).name})" if code < 0 and -code != signal.SIGKILL else f"ended (exit status {code})"
-
-
-def serve(descriptor: int) -> None:
-    """The life of a worker: jobs in, results out, until the other end closes."""
+def serve(descriptor: int, prepare: str) -> None:
+    """The life of a worker: a message that it is ready, then jobs in and results out, until the other end closes."""
     connection = Connection(descriptor)
+    if prepare:
+        _named(prepare)()
+    connection.send(None)
     while True:
         try:
-            job: Job = connection.recv()
+            message = connection.recv_bytes()
         except EOFError:
             return
-        connection.send(perform(job))
+        connection.send_bytes(_answer(message))
+        signal.alarm(0)
 
 
-def perform(job: Job) -> Any:
-    """The job's result, or a Failure: whatever goes wrong with one job is that job's result, and the next one goes on."""
-    module, name = job.function.split(":")
-    function = getattr(importlib.import_module(module), name)
+def _answer(message: bytes) -> bytes:
+    """The pickled result of a pickled job, or a Failure: whatever goes wrong with one job is its result, and the next one goes on."""
     try:
-        return function(*job.arguments)
+        job: Job = pickle.loads(message)
+        signal.alarm(math.ceil(job.limit) + _GRACE)
+        return pickle.dumps(_named(job.function)(*job.arguments))
     except Exception as error:
-        return Failure(f"{type(error).__name__}: {error}")
+        return pickle.dumps(Failure(f"{type(error).__name__}: {error}"))
+
+
+def _named(function: str) -> Callable[..., Any]:
+    module, name = function.split(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found

@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from gp.lab.data import DataError, Instance, SetName
 from gp.lab.measure import Backend, ResultCache, SeedResult, outcome
 from gp.lab.protocol import FidelityName, Measurement, ProtocolName, measurement
@@ -129,7 +127,7 @@ def evaluate_programs(
     """`evaluate` for pairs of an expression, as it is to be called in its row, and its canonical text."""
     _check(what)
     everything = list(dict.fromkeys([*(text for _, text in programs), canonical(BASELINE)]))
-    with Workers(workers or cores()) as pool:
+    with Workers(workers or cores(), prepare="gp.lab.measure:prepare" if backend == "compiled" else "") as pool:
         found = {everything[k]: result for k, result in outcomes(everything, what, pool, backend=backend, on_seed=on_seed)}
     baseline = found[canonical(BASELINE)]
     return [{"expression": e, "program": text, **row(found[text], baseline, what)} for e, text in programs]
@@ -157,8 +155,7 @@ def row(found: Outcome | str, baseline: Outcome | str, what: Measurement) -> dic
     if isinstance(found, str):
         return {**dict.fromkeys([*_BEFORE, *families, *_AFTER]), "reason": found}
     result = score(found, what)
-    with np.errstate(invalid="ignore"):  # an infinite score has no interval
-        change = (None, None, None) if isinstance(baseline, str) else difference(found, baseline, what)
+    change = (None, None, None) if isinstance(baseline, str) else difference(found, baseline, what)
     values = (result.score, *change, result.inward, result.outward)
     after = (result.fit, result.fit <= what.gate, result.ood_loss, result.diverged, result.seconds, None)
     return {**dict(zip(_BEFORE, values, strict=True)), **result.families, **dict(zip(_AFTER, after, strict=True))}

@@ -15,9 +15,10 @@ import numpy as np
 
 from gp.lab.data import Instance, make_dataset
 from gp.lab.data.registry import instance as registered
-from gp.lab.data.registry import names
+from gp.lab.data.registry import instances, names
 from gp.lab.protocol import Measurement
 from gp.lab.score import Outcome
+from gp.lab.training import Training
 from kernels.cache import DiskCache, default_cache
 from kernels.native import source_fingerprint
 
@@ -58,6 +59,11 @@ def measure_seed(text: str, measurement: Measurement, seed: int, backend: Backen
     return SeedResult(tuple(losses.inside.tolist()), tuple(losses.outside.tolist()), variance, constant_error, seconds)
 
 
+def prepare() -> None:
+    """Load the compiled trainer: half a second in a new process, and several when nothing is on disk and numba compiles it."""
+    measure_seed("x", Measurement(instances("search")[:1], (0,), Training(steps=1, learning_rate=1e-3)), 0)
+
+
 def outcome(results: Sequence[SeedResult]) -> Outcome:
     """Results of several seeds together."""
     return Outcome(
@@ -94,20 +100,22 @@ class ResultCache:
 
 @functools.lru_cache(maxsize=4096)
 def _identity(instance: Instance) -> str:
-    """What tells a data set from all others: its name for ours, whose source is part of the key, else a digest of its numbers."""
+    """What tells a data set from all others: its name, and for those that are not ours, whose source is part of the key, a digest."""
     if instance.name in names() and registered(instance.name) == instance:
         return instance.name
     raw = make_dataset(instance, 0).raw
     arrays = [a for split in (raw.train, raw.inside, raw.outside) for a in (split.x, split.y)]
-    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+    return f"{instance.name} {hashlib.sha256(b''.join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()}"
 
 
 @functools.cache
 def _lab_fingerprint() -> str:
-    """A digest of the lab's own source and data: a change there may change every number."""
+    """A digest of the source and data of the lab, of the kernels and of the language, whose catalogue a program may name: a change
+    there may change every number."""
     digest = hashlib.sha256()
-    for package in ("gp.lab", "gp.lab.data"):
-        for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
-            if file.name.endswith((".py", ".csv")):
+    packages = [resources.files(package) for package in ("gp.lab", "gp.lab.data", "kernels", "grammar")]
+    for folder in (*packages, packages[-1].joinpath("catalog")):
+        for file in sorted(folder.iterdir(), key=lambda f: f.name):
+            if file.name.endswith((".py", ".csv", ".lark", ".act")):
                 digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -86,7 +86,11 @@ class Problems:
 @functools.lru_cache(maxsize=32)
 def problems(instances: Sequence[Instance], seeds: Sequence[int], architecture: Architecture, standardise: bool = True) -> Problems:
     """The problems of all data sets for each seed, seeds outermost."""
-    found = tuple(problem(i, seed, architecture, standardise) for seed in seeds for i in instances)
+    return arranged(tuple(problem(i, seed, architecture, standardise) for seed in seeds for i in instances), architecture)
+
+
+def arranged(found: tuple[Problem, ...], architecture: Architecture) -> Problems:
+    """Problems as flat arrays."""
     kinds = tuple(dict.fromkeys(p.kind for p in found))
     places, parts, at, weights_at = [], [], 0, 0
     for p in found:

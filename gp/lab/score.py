@@ -135,11 +135,13 @@ def difference(candidate: Outcome, baseline: Outcome, measurement: Measurement) 
     """The candidate's score less the baseline's, and the 95% interval of that by paired bootstrap.
 
     Seeds are resampled, and the instances within each variant (2,000 times, always with the same random numbers): networks of the
-    two are paired by instance and seed. An infinite score makes it NaN.
+    two are paired by instance and seed. All three are NaN where a score is infinite.
     """
     protocol = measurement.protocol
-    with np.errstate(invalid="ignore"):
-        pairs = network_scores(candidate, protocol) - network_scores(baseline, protocol)
+    scores = network_scores(candidate, protocol), network_scores(baseline, protocol)
+    if not np.isfinite(scores).all():
+        return math.nan, math.nan, math.nan
+    pairs = scores[0] - scores[1]
     weights = instance_weights(measurement.instances, protocol)
     rng = np.random.default_rng(0)
     keys = [(i.family, i.variant) for i in measurement.instances]

@@ -1,0 +1,81 @@
+"""What a person sees of `gp lab` while it measures, on standard error: a bar on a terminal, a line for each activation elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+_NAME: Final = 32  # characters
+
+
+class Progress:
+    """Counts seeds. `names`: of the activations by program text, in the order in which they are measured; `known`: seeds on disk."""
+
+    def __init__(self, names: Mapping[str, str], seeds: int, known: int) -> None:
+        self.total = len(names) * seeds
+        self.done = 0
+        self._known = known
+        self._names = names
+        self._left = Counter(dict.fromkeys(names, seeds))
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Nothing to tidy up."""
+
+    def on_seed(self, text: str, seed: int) -> None:
+        """A seed is done, found on disk or measured."""
+        self.done += 1
+        self._left[text] -= 1
+        if self.done > self._known:
+            self._measured(text)
+
+    def _measured(self, text: str) -> None:
+        if self._left[text] == 0:
+            finished = sum(left == 0 for left in self._left.values())
+            print(f"{finished}/{len(self._names)} {self._names[text]}", file=sys.stderr, flush=True)
+
+
+class LiveProgress(Progress):
+    """A bar over all seeds, with the activation that is being measured."""
+
+    def __init__(self, names: Mapping[str, str], seeds: int, known: int, console: Console) -> None:
+        super().__init__(names, seeds, known)
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed}/{task.total} seeds"),
+            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console, transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task(f"{'starting':<{_NAME}}", total=self.total, completed=known, left="")
+        self._start = time.monotonic()
+
+    def __enter__(self) -> LiveProgress:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def _measured(self, text: str) -> None:
+        name = next((self._names[t] for t, left in self._left.items() if left), self._names[text])
+        shown = name if len(name) <= _NAME else name[: _NAME - 1] + "…"
+        # Seeds that were found on disk are no sign of speed.
+        seconds = (time.monotonic() - self._start) / (self.done - self._known) * (self.total - self.done)
+        left = f"{timedelta(seconds=round(seconds))} left"
+        self._bar.update(self._task, completed=self.done, description=f"{shown:<{_NAME}}", left=left)
+
+
+def make_progress(names: Mapping[str, str], seeds: int, known: int) -> Progress:
+    """The progress that fits where standard error goes, and how much there is to do."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    live = console.is_terminal and not console.is_dumb_terminal and known < len(names) * seeds
+    return LiveProgress(names, seeds, known, console) if live else Progress(names, seeds, known)
