@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import importlib
-import math
 import os
 import pickle
 import signal
@@ -26,7 +25,7 @@ from typing import Any, Final
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _START_LIMIT: Final = 60.0  # seconds for a worker to start and prepare; only then does the time of its first job run
 _LAST_WORDS: Final = 1.0  # seconds for a worker that closed its end to exit; it does so on its way out
-_GRACE: Final = 2  # seconds past its limit after which a job ends by itself, should this process be gone
+_GRACE: Final = 1.0  # seconds past its limit after which a worker ends by itself, should this process be gone or busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,8 @@ class _Worker:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_LAST_WORDS)
         code = self.end()
+        if code == -signal.SIGALRM:  # its own timer
+            return f"took longer than {self.limit:g} s"
         return f"the worker crashed ({signal.Signals(-code).name})" if code < 0 else f"the worker ended (exit status {code})"
 
 
@@ -155,6 +156,11 @@ class Workers:
         return worker.index, Failure(reason)
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def serve(descriptor: int, prepare: str) -> None:
     """The life of a worker: a message that it is ready, then jobs in and results out, until the other end closes."""
     connection = Connection(descriptor)
@@ -167,14 +173,14 @@ def serve(descriptor: int, prepare: str) -> None:
         except EOFError:
             return
         connection.send_bytes(_answer(message))
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _answer(message: bytes) -> bytes:
     """The pickled result of a pickled job, or a Failure: whatever goes wrong with one job is its result, and the next one goes on."""
     try:
         job: Job = pickle.loads(message)
-        signal.alarm(math.ceil(job.limit) + _GRACE)
+        signal.setitimer(signal.ITIMER_REAL, job.limit + _GRACE)
         return pickle.dumps(_named(job.function)(*job.arguments))
     except Exception as error:
         return pickle.dumps(Failure(f"{type(error).__name__}: {error}"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import signal
 from collections.abc import Iterator
 from datetime import datetime
@@ -36,8 +35,8 @@ def run(
     population: Annotated[int, typer.Option(help="Candidates in a generation.")] = 64,
     generations: Annotated[int, typer.Option(help="Generations, the first random one included.")] = 10,
     steps: Annotated[int, typer.Option(help="Training steps of a candidate's networks; finalists get three times as many.")] = 100,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory for the results.  [default: runs/TIME]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that train.  [default: one for each core]", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory for the results; by default runs/TIME.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that train; by default one for each core.", show_default=False)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
 ) -> None:
@@ -47,11 +46,12 @@ def run(
     spherical harmonics and chaotic systems, and are tested outside the range of their training points. Ctrl-C ends the search,
     keeps what was found and shows it (status 130).
     """
-    from gp.search.config import Config, ConfigError  # noqa: PLC0415 - `gp --help` does without what this imports
+    from gp.search.config import Config, ConfigError  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.workers import cores  # noqa: PLC0415
 
     try:
         config = Config(
-            seed=seed, population=population, generations=generations, steps=steps, workers=_cores() if workers is None else workers
+            seed=seed, population=population, generations=generations, steps=steps, workers=cores() if workers is None else workers
         )
     except ConfigError as error:
         raise CommandError(str(error)) from error
@@ -100,11 +100,6 @@ def _interruptible(engine: Engine) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _new_folder() -> Path:

@@ -6,15 +6,14 @@ interrupted measurement goes on when it is asked for again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from gp.lab.data import DataError, Instance, SetName
-from gp.lab.measure import Backend, ResultCache, SeedResult, outcome
+from gp.lab.measure import FUNCTION, PREPARE, Backend, ResultCache, SeedResult, outcome
 from gp.lab.protocol import FidelityName, Measurement, ProtocolName, measurement
 from gp.lab.score import Outcome, difference, score
-from gp.workers import Failure, Job, Workers
+from gp.workers import Failure, Job, Workers, cores
 from grammar import catalog, format_program
 from kernels.programs import program
 
@@ -52,7 +51,6 @@ def outcomes(
         done = [r for r in results if isinstance(r, SeedResult)]
         return outcome(done) if len(done) == len(what.seeds) else None
 
-    reported = set()
     for k, text in enumerate(texts):
         if on_seed is not None:
             for seed in what.seeds:
@@ -60,10 +58,10 @@ def outcomes(
                     on_seed(text, seed)
         result = finished(k)
         if result is not None:
-            reported.add(k)
             yield k, result
+    reported = set()
     limit = what.limit * (_EAGER_LIMIT if backend == "eager" else 1.0)
-    jobs = [Job("gp.lab.measure:measure_seed", (texts[k], what, seed, backend), limit) for k, seed in missing]
+    jobs = [Job(FUNCTION, (texts[k], what, seed, backend), limit) for k, seed in missing]
     for number, result in workers.run(jobs):
         k, seed = missing[number]
         found[k, seed] = result
@@ -106,8 +104,9 @@ def evaluate(
 
     A row has `expression`, the `program` that it stands for, `score` (lower is better, 0 is as bad as a constant), `difference` to
     gelu with its 95% interval `low` to `high`, `inward`, `outward`, a score for each family, `fit` (the mean of ln(ID MSE/variance))
-    and whether it `fits`, `ood_loss`, `diverged`, `seconds` of training, all seeds together, and `reason`: why there is no score,
-    or None. Raises ValueError, before anything is trained, for a mistake in an expression (as DSLError) or another argument.
+    and whether it `fits` (None under `paper`, which has no gate), `ood_loss`, `diverged`, `seconds` of training, all seeds together,
+    and `reason`: why there is no score, or None. Raises ValueError, before anything is trained, for a mistake in an expression (as
+    DSLError) or another argument.
     """
     if isinstance(expressions, str):
         raise ValueError(f"expressions is a list of texts, as in: evaluate([{expressions!r}])")
@@ -127,15 +126,10 @@ def evaluate_programs(
     """`evaluate` for pairs of an expression, as it is to be called in its row, and its canonical text."""
     _check(what)
     everything = list(dict.fromkeys([*(text for _, text in programs), canonical(BASELINE)]))
-    with Workers(workers or cores(), prepare="gp.lab.measure:prepare" if backend == "compiled" else "") as pool:
+    with Workers(workers or cores(), prepare=PREPARE if backend == "compiled" else "") as pool:
         found = {everything[k]: result for k, result in outcomes(everything, what, pool, backend=backend, on_seed=on_seed)}
     baseline = found[canonical(BASELINE)]
     return [{"expression": e, "program": text, **row(found[text], baseline, what)} for e, text in programs]
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(what: Measurement) -> None:
@@ -157,5 +151,7 @@ def row(found: Outcome | str, baseline: Outcome | str, what: Measurement) -> dic
     result = score(found, what)
     change = (None, None, None) if isinstance(baseline, str) else difference(found, baseline, what)
     values = (result.score, *change, result.inward, result.outward)
-    after = (result.fit, result.fit <= what.gate, result.ood_loss, result.diverged, result.seconds, None)
+    # The gate is a bound on errors of standardised data.
+    fits = result.fit <= what.gate if what.standardise else None
+    after = (result.fit, fits, result.ood_loss, result.diverged, result.seconds, None)
     return {**dict(zip(_BEFORE, values, strict=True)), **result.families, **dict(zip(_AFTER, after, strict=True))}

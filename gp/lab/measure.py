@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from importlib import resources
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
+from filelock import FileLock
 
 from gp.lab.data import Instance, make_dataset
 from gp.lab.data.registry import instance as registered
@@ -23,6 +26,8 @@ from kernels.cache import DiskCache, default_cache
 from kernels.native import source_fingerprint
 
 Backend = Literal["compiled", "eager"]
+FUNCTION: Final = "gp.lab.measure:measure_seed"  # what a worker is asked for, and what it is to do first
+PREPARE: Final = "gp.lab.measure:prepare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,18 @@ def measure_seed(text: str, measurement: Measurement, seed: int, backend: Backen
 
 
 def prepare() -> None:
-    """Load the compiled trainer: half a second in a new process, and several when nothing is on disk and numba compiles it."""
+    """Load the compiled trainer: half a second in a new process, and several when nothing is on disk and numba compiles it.
+
+    Of several processes one compiles, and the others wait for it.
+    """
+    folder = default_cache().folder
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(folder / "trainer.lock") if os.access(folder, os.W_OK) else contextlib.nullcontext():
+        _train_one()
+
+
+def _train_one() -> None:
     measure_seed("x", Measurement(instances("search")[:1], (0,), Training(steps=1, learning_rate=1e-3)), 0)
 
 

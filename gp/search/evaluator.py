@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from types import TracebackType
 
-from gp.lab.measure import SeedResult, outcome
+from gp.lab.measure import FUNCTION, PREPARE, SeedResult, outcome
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score, score
 from gp.workers import Failure, Job, Workers
-
-_FUNCTION = "gp.lab.measure:measure_seed"
 
 
 class Evaluator:
     """A context in which `scores` works: it holds `workers` processes, one candidate and one seed at a time in each."""
 
     def __init__(self, workers: int = 1) -> None:
-        self._workers = Workers(workers)
+        self._workers = Workers(workers, prepare=PREPARE)
 
     def __enter__(self) -> Evaluator:
         return self
@@ -29,7 +27,7 @@ class Evaluator:
         """The score of each program in turn, or why it has none. A caller may stop early: what has not begun is then dropped."""
         tasks = [(k, seed) for k in range(len(texts)) for seed in what.seeds]
         found: dict[int, list[SeedResult | Failure | None]] = {k: [None] * len(what.seeds) for k in range(len(texts))}
-        results = self._workers.run(Job(_FUNCTION, (texts[k], what, seed), what.limit) for k, seed in tasks)
+        results = self._workers.run(Job(FUNCTION, (texts[k], what, seed), what.limit) for k, seed in tasks)
         ready = 0
         for number, result in results:
             found[tasks[number][0]][number % len(what.seeds)] = result
