@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from bench import compile, memory, throughput
+from bench import compile, lab, memory, throughput
 from bench.measure import Row, print_rows
 from gp.timing import machine
 
@@ -24,6 +24,7 @@ class Suite(StrEnum):
     COMPILE = "compile"
     MEMORY = "memory"
     SIZES = "sizes"
+    LAB = "lab"
 
 
 _TITLES: Final = {
@@ -32,6 +33,7 @@ _TITLES: Final = {
     Suite.COMPILE: "Figure 3. Compiling 100 random programs of 10 to 30 operators",
     Suite.MEMORY: "Figure 4. Bytes kept for backward, in tensors of x's size",
     Suite.SIZES: "Other sizes, against torch eager (eager/ours)",
+    Suite.LAB: "The lab, on one core if nothing else is said (alternative/ours; a step over the sum of its parts)",
 }
 
 
@@ -52,6 +54,7 @@ def main(
         Suite.COMPILE: compile.figure_3,
         Suite.MEMORY: memory.figure_4,
         Suite.SIZES: lambda: throughput.other_sizes(rounds),
+        Suite.LAB: lambda: lab.figures(rounds),
     }
     about = machine()
     Console().print(", ".join(f"{key} {value}" for key, value in about.items()), highlight=False)

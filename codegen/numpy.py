@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from codegen import operators
 from codegen.extrapolation import PLACES, limit_of
@@ -57,7 +56,7 @@ def print_numpy(root: Node, parameters: Sequence[str]) -> str:
     lines: list[str] = []
     names: dict[Node, str] = {}
     helpers: dict[str, str] = {}
-    reserved = {"np", "special", "activation", *vars(operators), *(f"v{k}" for k in range(len(order)))}
+    reserved = {"np", "activation", *vars(operators), *(f"v{k}" for k in range(len(order)))}
     spelled = spellings(["x", *parameters], reserved)
     for k, node in enumerate(order):
         args = [names[a] for a in node.args]
@@ -78,7 +77,7 @@ def print_numpy(root: Node, parameters: Sequence[str]) -> str:
         else:
             names[node] = text
     signature = ", ".join(spelled.values())
-    imports = "import numpy as np\nfrom scipy import special\n"
+    imports = "import numpy as np\n"
     return (
         "\n\n".join([imports, *helpers.values(), "\n".join([f"def activation({signature}):", *lines, f"    return {names[root]}"])]) + "\n"
     )
@@ -88,7 +87,7 @@ def _spell(operator: Operator, helpers: dict[str, str]) -> str:
     reference = operator.reference
     name = reference.__name__
     if isinstance(reference, np.ufunc) or getattr(np, name, None) is reference:
-        return f"special.{name}" if getattr(special, name, None) is reference else f"np.{name}"
+        return f"np.{name}"
     _include(name, helpers)
     return name
 

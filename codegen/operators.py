@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from codegen import elementary, trigonometry
 from codegen.instructions import Block, Value
@@ -132,6 +131,27 @@ def _softplus(a: Array) -> Any:
 
 def _logsigmoid(a: Array) -> Any:
     return -_softplus(-a)
+
+
+# scipy.special takes 0.17 s to import, and only the definitions of these three need it.
+
+
+def _normal_cdf(a: Array) -> Any:
+    from scipy import special
+
+    return special.ndtr(a)
+
+
+def _erf(a: Array) -> Any:
+    from scipy import special
+
+    return special.erf(a)
+
+
+def _erfc(a: Array) -> Any:
+    from scipy import special
+
+    return special.erfc(a)
 
 
 def _gaussian(a: Array) -> Any:
@@ -251,7 +271,7 @@ _TABLE: Final = (
     _unary("asinh", np.arcsinh, "where(abs(a) > 1e9, 1/abs(a), 1/sqrt(1 + clamp(a, -1e9, 1e9)^2))"),
     _unary("acosh", np.arccosh, "1/(sqrt(a - 1)*sqrt(a + 1))", domain="a >= 1"),
     _unary("atanh", np.arctanh, "1/((1 - a)*(1 + a))", domain="-1 < a < 1"),
-    Operator("normal_cdf", 1, special.ndtr, ("0.3989422804014327*half_gaussian(a)",), elementary.normal_cdf, "torch.special.ndtr({0})", r"\Phi\left({0}\right)", flops=6, transcendental=1,
+    Operator("normal_cdf", 1, _normal_cdf, ("0.3989422804014327*half_gaussian(a)",), elementary.normal_cdf, "torch.special.ndtr({0})", r"\Phi\left({0}\right)", flops=6, transcendental=1,
              text="erfc(-(sqrt(1/2)*a))/2", public=False, doc="The normal distribution function, accurate relative to itself; 1/sqrt(2 pi) = 0.3989422804014327."),
     Operator("half_gaussian", 1, _half_gaussian, ("-(a*y)",), elementary.half_gaussian, "torch.exp(-0.5 * ({0} * {0}))", "e^{{-{0}^2/2}}", flops=5, transcendental=1,
              text="exp(-0.5*a^2)", public=False, doc="exp(-a^2/2), accurate also where a^2 is large."),
@@ -260,8 +280,8 @@ _TABLE: Final = (
     _unary("sigmoid", _sigmoid, "y*sigmoid(-a)", flops=6, latex=r"\sigma\left({0}\right)"),
     _unary("logsigmoid", _logsigmoid, "sigmoid(-a)", flops=4, transcendental=2, torch="torch.nn.functional.logsigmoid({0})"),
     _unary("softplus", _softplus, "sigmoid(a)", flops=4, transcendental=2, torch="_softplus({0})"),
-    _unary("erf", special.erf, "1.1283791670955126*exp(-a^2)", doc="2/sqrt(pi) = 1.1283791670955126"),
-    _unary("erfc", special.erfc, "-1.1283791670955126*exp(-a^2)"),
+    _unary("erf", _erf, "1.1283791670955126*exp(-a^2)", doc="2/sqrt(pi) = 1.1283791670955126"),
+    _unary("erfc", _erfc, "-1.1283791670955126*exp(-a^2)"),
     _unary("sinc", _sinc, "sinc_slope(a)", flops=6, torch="torch.sinc({0})", doc="sin(pi t)/(pi t), normalised."),
     _unary("sinc_slope", _sinc_slope, "where(a == 0, -pi^2/3, -pi^2*sinc(a) - 2*y/a)", flops=10, transcendental=2, torch="_sinc_slope({0})", latex=r"\operatorname{{sinc}}'\left({0}\right)", public=True,
            doc="The derivative of sinc, (cos(pi t) - sinc(t))/t, accurate near 0."),

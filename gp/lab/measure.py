@@ -23,6 +23,7 @@ from gp.lab.protocol import Measurement
 from gp.lab.score import Outcome
 from gp.lab.training import Training
 from kernels.cache import DiskCache, default_cache
+from kernels.llvm_compiler import target_fingerprint
 from kernels.native import source_fingerprint
 
 Backend = Literal["compiled", "eager"]
@@ -99,7 +100,7 @@ class ResultCache:
         m = measurement
         data = [_identity(i) for i in m.instances]
         settings = [m.protocol, astuple(m.training), astuple(m.architecture), backend, data]
-        self._head = f"lab\n{source_fingerprint()}\n{_lab_fingerprint()}\n{json.dumps(settings)}"
+        self._head = f"lab\n{target_fingerprint()}\n{source_fingerprint()}\n{_lab_fingerprint()}\n{json.dumps(settings)}"
 
     def get(self, text: str, seed: int) -> SeedResult | None:
         """What was measured, if it was."""

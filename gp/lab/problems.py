@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gp.lab.data import Instance, make_dataset
+from gp.lab.data import DataError, Instance, make_dataset
 from gp.lab.network import Architecture, Vector, initial_weights
 
 
@@ -51,6 +51,8 @@ class Problem:
 def problem(instance: Instance, seed: int, architecture: Architecture, standardise: bool) -> Problem:
     """The problem of a data set and a seed. Raises DataError where the data cannot be used."""
     data = make_dataset(instance, seed, standardise)
+    if np.ptp(data.inside.y) == 0:
+        raise DataError(f"{instance.name}: the target is the same at all id points, so that no fit can be measured there")
     mean = float(data.train.y.mean())
     return Problem(
         instance,

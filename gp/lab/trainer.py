@@ -12,17 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from codegen.function import Activation
 from gp.lab import machine
 from gp.lab.assembler import Assembler, Memory, Shared
 from gp.lab.problems import Problems
 from gp.lab.training import LOSSES, Training
-from kernels.llvm_compiler import FAST, THOROUGH
 
-# Kernel work (elements) from which the thorough tier pays: it takes 10 ms more to compile, and saves 0.35 ns an element.
-_WORTHWHILE: Final = 30_000_000
 _BLAS_MEMORY: Final = Memory()
 
 
@@ -36,7 +33,7 @@ class Losses:
 
 
 @functools.cache
-def _blas() -> NDArray[np.int64]:
+def blas() -> NDArray[np.int64]:
     """Addresses of sgemm and of the letters and numbers that it is called with."""
     letters = _BLAS_MEMORY.keep(np.frombuffer(b"NT", np.uint8).copy())
     numbers = _BLAS_MEMORY.keep(np.array([1, 0], np.float32))
@@ -45,16 +42,17 @@ def _blas() -> NDArray[np.int64]:
 
 
 class Trainer:
-    """One candidate's code for the networks of some problems, ready to train as often as is wanted."""
+    """One candidate's code for the networks of some problems, ready to train as often as is wanted.
+
+    `code` are the instructions of all kinds of networks, and `kinds` say where each kind's are, in the columns of `gp.lab.machine`.
+    """
 
     def __init__(self, function: Activation, problems: Problems, training: Training) -> None:
-        architecture = problems.architecture
-        elements = len(problems.problems) * training.steps * training.batch * sum(architecture.hidden)
         self.problems, self.training = problems, training
-        self._assembler = Assembler(function, architecture, THOROUGH if elements >= _WORTHWHILE else FAST)
+        self._assembler = Assembler(function, problems.architecture)
         self._learnable = self._assembler.learnable()
-        self._kinds, self._buffers = self._assemble()
-        self._code = np.array(self._assembler.code, np.int64)
+        self.kinds, self._buffers = self._assemble()
+        self.code = np.array(self._assembler.code, np.int64)
 
     def _assemble(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows of `machine.train` that describe the kinds of networks, and its buffers."""
@@ -86,17 +84,23 @@ class Trainer:
         done = np.zeros(len(problems.problems), np.int64)
         adam = np.array([*training.betas, training.epsilon])
         outputs = problems.architecture.outputs
-        with _one_thread():
+        with one_thread():
             machine.train(
-                self._code, self._kinds, problems.places, problems.points, problems.weights, self._learnable, training.rates(), adam,
-                self._buffers, _blas(), outputs, losses, done,
+                self.code, self.kinds, problems.places, problems.points, problems.weights, self._learnable, training.rates(), adam,
+                self._buffers, blas(), outputs, losses, done,
             )  # fmt: skip
         return Losses(losses[:, 0], losses[:, 1], done)
 
 
-def _one_thread() -> Any:
-    _blas()  # the limit holds for libraries that are loaded
-    return threadpool_limits(1, user_api="blas")
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    blas()  # a pool is known once its library is loaded
+    return ThreadpoolController()
+
+
+def one_thread() -> Any:
+    """A context in which BLAS uses one thread."""
+    return _thread_pools().limit(limits=1, user_api="blas")
 
 
 def train(function: Activation, problems: Problems, training: Training) -> Losses:

@@ -1,0 +1,239 @@
+"""Worker processes: results, and what is left when a job fails, crashes, hangs or is no longer wanted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worker_jobs import Unreadable
+
+from gp.workers import Failure, Job, Workers
+
+SOON = 5.0  # seconds within which what happens at once has happened, on a busy machine
+
+
+def job(function: str, *arguments: Any, limit: float = 30.0) -> Job:
+    return Job(f"worker_jobs:{function}", arguments, limit)
+
+
+def results(workers: Workers, *jobs: Job) -> list[Any]:
+    """The results in the order of the jobs, each of which must have one."""
+    found = list(workers.run(jobs))
+    assert sorted(k for k, _ in found) == list(range(len(jobs)))
+    return [result for _, result in sorted(found, key=lambda pair: pair[0])]
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")  # an orphan that nobody waits for
+
+
+def wait_until_gone(process: int, limit: float) -> None:
+    start = time.monotonic()
+    while alive(process):
+        assert time.monotonic() - start < limit, "a process is left behind"
+        time.sleep(0.02)
+
+
+def wait_for(file: Path) -> str:
+    deadline = time.monotonic() + SOON
+    while not file.exists() or not file.read_text():
+        assert time.monotonic() < deadline, f"{file} was not written"
+        time.sleep(0.02)
+    return file.read_text()
+
+
+@pytest.fixture(scope="module")
+def one() -> Iterator[Workers]:
+    """One worker, which tests replace as they kill it."""
+    with Workers(1) as workers:
+        yield workers
+
+
+def test_results_come_as_they_are_ready_with_the_number_of_their_job() -> None:
+    with Workers(2) as workers:
+        found = list(workers.run([job("sleep", 1.0), *(job("sleep", 0.001 * k) for k in range(1, 6))]))
+        assert sorted(found) == [(0, 1.0), *((k, 0.001 * k) for k in range(1, 6))]
+        assert found[-1] == (0, 1.0)
+        processes = results(workers, *[job("process")] * 4, job("sleep", 0.2))[:4]
+        assert os.getpid() not in processes
+        assert results(workers, *[job("process")])[0] in processes  # they serve again
+    assert list(workers.run([])) == []
+
+
+def test_large_values_travel(one: Workers) -> None:
+    value = bytes(5_000_000)
+    assert results(one, job("echo", value), job("echo", [value, None])) == [value, [value, None]]
+
+
+def test_a_worker_is_a_fresh_python_with_one_thread(one: Workers) -> None:
+    modules = ("pytest", "numpy", "torch", "worker_jobs")
+    assert all(m in sys.modules for m in modules)
+    assert results(one, job("imported", *modules), job("environment", "OMP_NUM_THREADS")) == [["worker_jobs"], "1"]
+
+
+def test_a_worker_finds_modules_where_its_parent_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only_here.py").write_text("def answer():\n    return 42\n")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "kernels").mkdir(parents=True)
+    (elsewhere / "kernels" / "__init__.py").write_text("raise SystemExit('the wrong package was imported')\n")
+    monkeypatch.chdir(elsewhere)  # where a user is does not matter
+    answer = Job("only_here:answer", (), SOON)
+    with Workers(1) as workers:
+        assert results(workers, answer) == [Failure("ModuleNotFoundError: No module named 'only_here'")]
+    monkeypatch.syspath_prepend(tmp_path)
+    with Workers(1) as workers:
+        assert results(workers, answer) == [42]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (job("fail", "missing"), "KeyError: 'missing'"),
+        (job("crash"), "the worker crashed (SIGSEGV)"),
+        (job("leave", 3), "the worker ended (exit status 3)"),
+        (job("nothing"), "AttributeError: module 'worker_jobs' has no attribute 'nothing'"),
+        (job("echo"), "TypeError: echo() missing 1 required positional argument: 'value'"),
+        (job("make_function"), "Can't pickle local object|Can't get local object"),
+        (job("echo", Unreadable()), "ValueError: invalid literal for int() with base 10: 'no number'"),
+    ],
+    ids=["exception", "crash", "exit", "no such function", "wrong arguments", "result cannot be sent", "argument cannot be read"],
+)
+def test_a_job_that_fails_says_why_and_the_next_goes_on(one: Workers, bad: Job, reason: str) -> None:
+    first, failure, second = results(one, job("echo", 1), bad, job("echo", 2))
+    assert (first, second) == (1, 2)
+    assert isinstance(failure, Failure)
+    assert any(text in failure.reason for text in reason.split("|"))
+
+
+def test_an_exception_keeps_the_worker_and_a_crash_costs_it(one: Workers) -> None:
+    before, _, same, _, other = results(one, job("process"), job("fail", ""), job("process"), job("crash"), job("process"))
+    assert before == same
+    assert before != other
+    assert not alive(before)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_job_past_its_limit_is_killed(fresh: bool, tmp_path: Path) -> None:
+    """Whether or not the worker has just been started, which takes time of its own."""
+    file = tmp_path / "process"
+    with Workers(1) as workers:
+        if not fresh:
+            results(workers, job("echo", 0))
+        start = time.monotonic()
+        hung = job("note_process_and_sleep", file, 60.0, limit=0.5)
+        assert results(workers, hung, job("echo", 1)) == [Failure("took longer than 0.5 s"), 1]
+        assert 0.5 <= time.monotonic() - start < 0.5 + SOON
+        assert not alive(int(file.read_text()))
+
+
+def test_a_hanging_job_holds_no_other_up() -> None:
+    with Workers(2) as workers:
+        found = list(workers.run([job("sleep", 60.0, limit=1.5), *[job("echo", k) for k in range(20)]]))
+    assert found[-1] == (0, Failure("took longer than 1.5 s"))
+    assert [result for _, result in found[:-1]] == list(range(20))
+
+
+def test_a_caller_may_take_its_time() -> None:
+    """Meanwhile a worker past its limit ends by itself, and an idle one stays."""
+    with Workers(2) as workers:
+        running = workers.run([job("process", limit=0.5), job("sleep", 60.0, limit=0.5)])
+        number, idle = next(running)
+        assert number == 0
+        time.sleep(2.5)
+        assert list(running) == [(1, Failure("took longer than 0.5 s"))]
+        assert results(workers, job("process"), job("process")).count(idle) == 1
+
+
+def test_what_a_worker_prepares_is_not_counted() -> None:
+    with Workers(1, prepare="worker_jobs:prepare_slowly") as workers:
+        assert results(workers, job("environment", "PREPARED", limit=0.5), job("sleep", 0.001, limit=0.5)) == ["yes", 0.001]
+        assert results(workers, job("sleep", 1.0, limit=0.5)) == [Failure("took longer than 0.5 s")]  # negative control
+
+
+def test_a_worker_that_cannot_prepare_is_a_reason() -> None:
+    with Workers(1, prepare="worker_jobs:prepare_wrongly") as workers:
+        assert results(workers, job("echo", 1), job("echo", 2)) == [Failure("the worker ended (exit status 7)")] * 2
+
+
+def test_stopping_early_leaves_no_process_and_the_workers_can_be_used_again(tmp_path: Path) -> None:
+    file = tmp_path / "process"
+    with Workers(2) as workers:
+        running = workers.run([job("note_process_and_sleep", file, 60.0), job("echo", 1), job("sleep", 60.0)])
+        assert next(running) == (1, 1)
+        hung = int(wait_for(file))
+        assert alive(hung)
+        running.close()
+        assert not alive(hung)
+        assert results(workers, job("echo", 2), job("echo", 3)) == [2, 3]
+
+
+def test_leaving_ends_every_process(tmp_path: Path) -> None:
+    with Workers(2) as workers:
+        idle = results(workers, job("process"), job("sleep", 0.3))[0]
+        running = workers.run([job("note_process_and_sleep", tmp_path / "process", 60.0), job("echo", 1)])
+        assert next(running) == (1, 1)
+        busy = int(wait_for(tmp_path / "process"))
+        assert alive(idle)
+        assert alive(busy)
+    assert not alive(idle)
+    assert not alive(busy)
+
+
+def test_an_error_in_the_caller_ends_every_process(tmp_path: Path) -> None:
+
+    def fail() -> None:
+        with Workers(2) as workers:
+            for _ in workers.run([job("note_process_and_sleep", tmp_path / "process", 60.0), job("echo", 1)]):
+                wait_for(tmp_path / "process")
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not alive(int((tmp_path / "process").read_text()))
+
+
+def test_a_killed_parent_leaves_no_worker(tmp_path: Path) -> None:
+    """An idle worker sees the end at once, a busy one when its job ends or its time is over."""
+    code = f"""
+import pathlib, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from gp.workers import Job, Workers
+with Workers(2) as workers:
+    jobs = [Job("worker_jobs:note_process_and_sleep", (pathlib.Path({str(tmp_path / "busy")!r}), 60.0), 1.0),
+            Job("worker_jobs:process", (), 5.0)]
+    for number, result in workers.run(jobs):
+        pathlib.Path({str(tmp_path / "idle")!r}).write_text(str(result))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent.parent) as parent:
+        idle, busy = int(wait_for(tmp_path / "idle")), int(wait_for(tmp_path / "busy"))
+        assert alive(idle)
+        assert alive(busy)
+        parent.send_signal(signal.SIGKILL)
+    wait_until_gone(idle, SOON)
+    wait_until_gone(busy, 1.0 + SOON)
+
+
+def test_a_worker_killed_from_outside_is_replaced(one: Workers) -> None:
+    idle = results(one, job("process"))[0]
+    os.kill(idle, signal.SIGKILL)
+    wait_until_gone(idle, SOON)
+    lost, found = results(one, job("echo", 1), job("echo", 2))
+    assert lost == Failure("the worker crashed (SIGKILL) before it began")
+    assert found == 2
+
+
+def test_there_must_be_a_worker() -> None:
+    with pytest.raises(ValueError, match="at least one worker, not 0"):
+        Workers(0)
