@@ -172,7 +172,10 @@ def serve(descriptor: int, prepare: str) -> None:
             message = connection.recv_bytes()
         except EOFError:
             return
-        connection.send_bytes(_answer(message))
+        try:
+            connection.send_bytes(_answer(message))
+        except (BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
+            return
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -25,6 +25,7 @@ from gp.lab.data import instances
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
 from gp.lab.training import Training
+from gp.run_store import FILE, RunDirectoryError, read_about, read_best, read_progress
 from gp.search import variation
 from gp.search.candidate import Candidate
 from gp.search.config import REAL, WHOLE, Config, ConfigError
@@ -321,9 +322,9 @@ def test_command_writes_a_run_and_a_table(finished: tuple[Path, subprocess.Compl
         assert f"{entry['score']:+.3f}" in done.stdout
         text = (folder / "hall_of_fame" / f"{entry['rank']:02}.act").read_text()
         assert canonical_key(text) == canonical_key(entry["formula"])
-    rows = [json.loads(line) for line in (folder / "candidates.jsonl").read_text().splitlines()]
-    assert {"number", "generation", "origin", "parents", "text", "reason"} <= set(rows[0])
-    assert json.loads((folder / "config.json").read_text())["config"]["seed"] == 5
+    assert json.loads(read_about(folder)["config"])["seed"] == 5
+    assert read_progress(folder) == (2, 7)
+    assert [found.score for found in read_best(folder, 3)] == sorted(found.score for found in read_best(folder, 3))
 
 
 def test_same_seed_same_hall_of_fame_with_two_workers(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
@@ -362,6 +363,14 @@ def test_bad_options_are_one_message(
     assert not (tmp_path / "runs").exists()
 
 
+def _trained(folder: Path) -> int:
+    """How many candidates are on record; none while the record is being set up."""
+    try:
+        return read_progress(folder)[1]
+    except RunDirectoryError:
+        return 0
+
+
 def test_interrupt_on_a_terminal_keeps_what_was_found(tmp_path: Path) -> None:
     """Ctrl-C typed at a terminal reaches the workers as well; the hall of fame so far is shown, with status 130."""
     master, slave = pty.openpty()
@@ -369,7 +378,7 @@ def test_interrupt_on_a_terminal_keeps_what_was_found(tmp_path: Path) -> None:
     arguments = [*COMMAND, "--workers", "2", "--out", "c"]
     process = subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
-    record = tmp_path / "c" / "candidates.jsonl"
+    record = tmp_path / "c" / FILE
     sent, output, limit = False, b"", time.monotonic() + 90
     while time.monotonic() < limit:
         if select.select([master], [], [], 0.2)[0]:
@@ -377,7 +386,7 @@ def test_interrupt_on_a_terminal_keeps_what_was_found(tmp_path: Path) -> None:
                 output += os.read(master, 65536)
             except OSError:  # the other end is closed
                 break
-        if not sent and record.exists() and record.read_text().count('"score"') > 4:
+        if not sent and record.exists() and _trained(tmp_path / "c") > 4:
             os.killpg(process.pid, signal.SIGINT)
             sent = True
     assert process.wait(20) == 130

@@ -18,7 +18,7 @@ from gp.cli.errors import CommandError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from gp.search.config import Config
+    from gp.run_store import RunStore
     from gp.search.engine import Engine
     from gp.search.hall import Hall
 
@@ -27,6 +27,7 @@ _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 def register(app: typer.Typer) -> None:
     app.command("run")(run)
+    app.command("resume")(resume)
 
 
 def run(
@@ -46,6 +47,7 @@ def run(
     spherical harmonics and chaotic systems, and are tested outside the range of their training points. Ctrl-C ends the search,
     keeps what was found and shows it (status 130).
     """
+    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
     from gp.search.config import Config, ConfigError  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.workers import cores  # noqa: PLC0415
 
@@ -53,10 +55,59 @@ def run(
         config = Config(
             seed=seed, population=population, generations=generations, steps=steps, workers=cores() if workers is None else workers
         )
-    except ConfigError as error:
+        folder = out or _new_folder()
+        with RunStore.create(folder, config) as store:
+            hall, stopped = search(store, config.workers, quiet, json_)
+    except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
-    hall, folder, stopped = _search(config, out or _new_folder(), quiet, json_)
-    if json_:
+    report(hall, folder, stopped, json_)
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")],
+    *,
+    workers: Annotated[int | None, typer.Option(help="Processes that train; by default as many as the run was begun with.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
+) -> None:
+    """Go on with a run that was interrupted or killed; it ends as it would have without that.
+
+    The run does again what it did, with the scores on record in place of training. Of a run that is finished the hall of fame is
+    shown.
+    """
+    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415 - `gp --help` does without what this imports
+
+    if workers is not None and workers < 1:
+        raise CommandError(f"--workers must be 1 or more, not {workers}")
+    try:
+        with RunStore.resume(folder) as store:
+            hall, stopped = search(store, workers or store.config.workers, quiet, json_)
+    except RunDirectoryError as error:
+        raise CommandError(str(error)) from error
+    report(hall, folder, stopped, json_)
+
+
+def search(store: RunStore, workers: int, quiet: bool, to_stderr: bool) -> tuple[Hall, bool]:
+    """Run the search that a record is of, from where it is: its hall of fame, and whether it was interrupted."""
+    from gp.cli.progress import make_progress  # noqa: PLC0415
+    from gp.search.engine import Engine  # noqa: PLC0415
+    from gp.search.evaluator import Evaluator  # noqa: PLC0415
+    from gp.search.hall import make_hall  # noqa: PLC0415
+    from gp.search.recall import RecallingScorer  # noqa: PLC0415
+
+    with Evaluator(workers) as evaluator:
+        engine = Engine(store.config, RecallingScorer(evaluator, store), [store])
+        with make_progress(engine, quiet, to_stderr) as progress, _interruptible(engine):
+            engine.observers.append(progress)
+            engine.run()
+            hall = make_hall(engine)
+    store.save_hall(hall)
+    return hall, engine.stopping
+
+
+def report(hall: Hall, folder: Path, stopped: bool, as_json: bool) -> None:
+    """Print the hall of fame, and end with status 130 if the search was interrupted."""
+    if as_json:
         typer.echo(json.dumps({**hall.to_json(), "directory": str(folder)}, indent=2, allow_nan=False))
     else:
         from gp.cli.hall_table import print_hall  # noqa: PLC0415
@@ -64,27 +115,6 @@ def run(
         print_hall(hall, folder)
     if stopped:
         raise typer.Exit(_INTERRUPTED)
-
-
-def _search(config: Config, folder: Path, quiet: bool, to_stderr: bool) -> tuple[Hall, Path, bool]:
-    """Run the search: its hall of fame, the directory with the results, and whether it was interrupted."""
-    from gp.cli.progress import make_progress  # noqa: PLC0415
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
-    from gp.search.engine import Engine  # noqa: PLC0415
-    from gp.search.evaluator import Evaluator  # noqa: PLC0415
-    from gp.search.hall import make_hall  # noqa: PLC0415
-
-    try:
-        with RunStore(folder, config) as store, Evaluator(config.workers) as evaluator:
-            engine = Engine(config, evaluator, [store])
-            with make_progress(engine, quiet, to_stderr) as progress, _interruptible(engine):
-                engine.observers.append(progress)
-                engine.run()
-                hall = make_hall(engine)
-            store.save_hall(hall)
-    except RunDirectoryError as error:
-        raise CommandError(str(error)) from error
-    return hall, folder, engine.stopping
 
 
 @contextlib.contextmanager

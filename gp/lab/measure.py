@@ -100,7 +100,7 @@ class ResultCache:
         m = measurement
         data = [_identity(i) for i in m.instances]
         settings = [m.protocol, astuple(m.training), astuple(m.architecture), backend, data]
-        self._head = f"lab\n{target_fingerprint()}\n{source_fingerprint()}\n{_lab_fingerprint()}\n{json.dumps(settings)}"
+        self._head = f"lab\n{target_fingerprint()}\n{source_fingerprint()}\n{lab_fingerprint()}\n{json.dumps(settings)}"
 
     def get(self, text: str, seed: int) -> SeedResult | None:
         """What was measured, if it was."""
@@ -126,7 +126,7 @@ def _identity(instance: Instance) -> str:
 
 
 @functools.cache
-def _lab_fingerprint() -> str:
+def lab_fingerprint() -> str:
     """A digest of the source and data of the lab, of the kernels and of the language, whose catalogue a program may name: a change
     there may change every number."""
     digest = hashlib.sha256()

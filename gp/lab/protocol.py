@@ -8,7 +8,9 @@ paper   data as they are, 300 steps at 2e-3; the score is the arithmetic mean of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import astuple, dataclass
 from typing import Final, Literal
 
 from gp.lab.data import Instance, instances
@@ -56,6 +58,12 @@ class Measurement:
     def standardise(self) -> bool:
         """Whether data are standardised."""
         return self.protocol != "paper"
+
+    @property
+    def key(self) -> str:
+        """A short name, equal for equal measurements of the registered data sets."""
+        settings = [self.protocol, [i.name for i in self.instances], self.seeds, astuple(self.training), astuple(self.architecture)]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
 def measurement(
