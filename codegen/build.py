@@ -13,6 +13,7 @@ from typing import Final, NoReturn, cast
 
 from codegen.graph import OVER_SPAN, Node, Over, Reduction, Source, apply, constant, mean, rebuild, shifted, source, topological, with_args
 from codegen.instructions import Span
+from codegen.numpy import evaluate
 from codegen.operators import FUNCTIONS, OPERATORS, Operator
 from grammar import DSLError, Position, catalog, nearest, parse
 from grammar.limits import MAX_DEPTH, MAX_NODES, MAX_UNROLLED
@@ -163,17 +164,14 @@ class _Builder:
         inner = _Builder(self.text, {}, visits=self.visits)
         node = inner.real(statement.initial)
         self.visits = inner.visits
-        # Everything that is constant folds to one number; the definition (NumPy) evaluates it.
-        from codegen.simplify import simplify  # noqa: PLC0415 - simplification is built upon this module
-
-        value = simplify([node])[0]
-        if value.operator != "constant" or not math.isfinite(cast(float, value.attribute)):
+        value = float(evaluate([node], {})[0])
+        if not math.isfinite(value):
             self.fail(
                 statement.initial.position,
                 f"the initial value of '{statement.name}' is not a finite number",
                 "write a constant such as 0.25 or 1/3",
             )
-        self.parameters[statement.name] = LearnableParameter(statement.name, statement.per_channel, cast(float, value.attribute))
+        self.parameters[statement.name] = LearnableParameter(statement.name, statement.per_channel, value)
         self.scope[statement.name] = source(statement.name, Span.CHANNEL if statement.per_channel else Span.SCALAR)
 
     def definition(self, statement: Definition) -> None:

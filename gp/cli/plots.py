@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -32,12 +33,17 @@ def panel(title: str, x: Array, y: Array, width: int, height: int) -> list[str]:
     labels = {_row(tick, low, high, height * 4) // 4: f"{tick:g}" for tick in ticks}
     margin = max(len(label) for label in labels.values()) + 1
     columns = width - margin - 1
-    cells = _draw(y, low, high, columns, height)
-    lines = [" " * (margin + 1) + title]
-    for row in range(height):
-        axis = "┤" if row in labels else "│"
-        lines.append(f"{labels.get(row, ''):>{margin}}{axis}{cells[row]}")
     places = {round(f * (columns - 1)): f"{x[0] + f * (x[-1] - x[0]):g}" for f in (0.0, 0.5, 1.0)}
+    return framed(title, _draw(y, low, high, columns, height), labels, places, width)
+
+
+def framed(title: str, cells: Sequence[str], labels: Mapping[int, str], places: Mapping[int, str], width: int) -> list[str]:
+    """Lines of cells with a title, a y axis with labels by row and an x axis with labels by column, each `width` characters."""
+    margin = max(len(label) for label in labels.values()) + 1
+    columns = width - margin - 1
+    lines = [" " * (margin + 1) + title]
+    for row, line in enumerate(cells):
+        lines.append(f"{labels.get(row, ''):>{margin}}{'┤' if row in labels else '│'}{line}")
     lines.append(" " * margin + "└" + "".join("┬" if c in places else "─" for c in range(columns)))
     bottom = [" "] * width
     for place, label in places.items():

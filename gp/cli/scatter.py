@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gp.cli.plots import nice_ticks
+from gp.cli.plots import framed, nice_ticks
 
 Array = NDArray[np.float64]
 
@@ -33,17 +33,8 @@ def scatter(title: str, sets: Sequence[Points], width: int, height: int) -> list
     for points in sets:
         for x, y in zip(points.x.tolist(), points.y.tolist(), strict=True):
             cells[_cell(y_high - y, y_high - y_low, height)][_cell(x - x_low, x_high - x_low, columns)] = points.mark
-    lines = [" " * (margin + 1) + title]
-    for row, marks in enumerate(cells):
-        lines.append(f"{labels.get(row, ''):>{margin}}{'┤' if row in labels else '│'}{''.join(marks)}")
     places = {_cell(tick - x_low, x_high - x_low, columns): f"{tick:g}" for tick in nice_ticks(x_low, x_high, max(2, columns // 8))}
-    lines.append(" " * margin + "└" + "".join("┬" if c in places else "─" for c in range(columns)))
-    bottom = [" "] * width
-    for place, label in places.items():
-        start = min(margin + 1 + place - len(label) // 2, width - len(label))
-        bottom[start : start + len(label)] = label
-    lines.append("".join(bottom))
-    return [line.ljust(width)[:width] for line in lines]
+    return framed(title, ["".join(marks) for marks in cells], labels, places, width)
 
 
 def _limits(values: Array) -> tuple[float, float]:
