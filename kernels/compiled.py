@@ -20,8 +20,6 @@ from kernels.programs import BOTH, make_plan
 Backend = Literal["llvm", "triton", "interpret"]
 Launch = Callable[[Sequence[torch.Tensor | float], int, int], list[torch.Tensor]]
 
-STORAGES: Final[dict[torch.dtype, Storage]] = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16", torch.float16: "f16"}
-
 
 class CompiledStage:
     """One kernel, and where the values that it reads come from: the program's constants, or what is known by name.

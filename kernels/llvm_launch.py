@@ -25,13 +25,11 @@ from codegen.kernel import COMPUTE, Input, Kernel, Output, Storage
 from codegen.llvm import print_kernel
 from codegen.llvm_arguments import HEADER_SLOTS, sum_stride
 from kernels.cache import DiskCache, default_cache
+from kernels.dtypes import DTYPES
 from kernels.host import host
 from kernels.llvm_compiler import load_ir
 from kernels.tiles import cut
 
-DTYPES: Final[dict[Storage, torch.dtype]] = {
-    "f32": torch.float32, "f64": torch.float64, "bf16": torch.bfloat16, "f16": torch.float16
-}  # fmt: skip
 _PARALLEL: Final = 65536  # below this many elements, waking a second thread costs about what it saves
 _HUGE: Final = 4 << 20
 _VECTOR: Final = 64  # bytes; no target has longer vectors

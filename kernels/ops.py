@@ -18,7 +18,8 @@ from codegen.function import Signature, signature
 from codegen.instructions import Span
 from codegen.kernel import Storage
 from codegen.limits import is_pointwise
-from kernels.compiled import STORAGES, Backend, CompiledFunction, compiled
+from kernels.compiled import Backend, CompiledFunction, compiled
+from kernels.dtypes import STORAGES
 from kernels.programs import program
 
 _AUTOMATIC: Final[dict[str, Backend]] = {"cpu": "llvm", "cuda": "triton"}

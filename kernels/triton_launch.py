@@ -12,14 +12,12 @@ from triton import cdiv
 from triton.runtime import driver
 
 from codegen.instructions import Span
-from codegen.kernel import COMPUTE, Kernel, Storage
+from codegen.kernel import COMPUTE, Kernel
 from codegen.triton import function_name, print_kernel, sums_over_rows
+from kernels.dtypes import DTYPES
 from kernels.triton_compiler import Tile, choose_tile, compile_options, load_function
 from kernels.triton_interpreter import gpu_rounding, interpreted
 
-DTYPES: Final[dict[Storage, torch.dtype]] = {
-    "f32": torch.float32, "f64": torch.float64, "bf16": torch.bfloat16, "f16": torch.float16,
-}  # fmt: skip
 # Where there are sums per channel, a program takes several tiles of rows once this many programs are left (8 for each of 128
 # multiprocessors), and at most _MAX_TILES of them: fewer partial results to write and add up.
 PROGRAMS: Final = 1024

@@ -15,9 +15,10 @@ from codegen.kernel import COMPUTE, Input, Kernel, Output, Storage
 from codegen.llvm import print_kernel
 from kernels import llvm_compiler, llvm_launch
 from kernels.cache import DiskCache
+from kernels.dtypes import DTYPES
 from kernels.host import Host, host
 from kernels.llvm_compiler import assembly, compile_ir, load_ir, load_object
-from kernels.llvm_launch import DTYPES, load_kernel
+from kernels.llvm_launch import load_kernel
 
 STORAGES: tuple[Storage, ...] = ("f32", "f64", "bf16", "f16")
 LENGTHS = (0, 1, host().lanes - 1, host().lanes, host().lanes + 1, 16384 + 3, 100003)

@@ -15,10 +15,11 @@ from codegen.instructions import ARITY, Block, Span, Value
 from codegen.kernel import COMPUTE, Input, Kernel, Output, Storage
 from codegen.triton import print_kernel
 from kernels import triton_launch
+from kernels.dtypes import DTYPES
 from kernels.report import Report, static_report
 from kernels.triton_compiler import TARGETS, choose_tile, load
 from kernels.triton_interpreter import _fma32
-from kernels.triton_launch import DTYPES, GpuKernel
+from kernels.triton_launch import GpuKernel
 
 STORAGES: tuple[Storage, ...] = ("f32", "f64", "bf16", "f16")
 FLOAT: dict[str, Any] = {"f32": np.float32, "f64": np.float64}
