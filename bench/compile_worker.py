@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterable
 
 import torch
 
-import gp
 from bench.compile import COUNT, LARGEST, SMALLEST, programs
 from bench.programs import random_programs
+from gp.timing import first_gradient
 from kernels.native import counters
-
-
-def first_gradient(text: str, x: torch.Tensor) -> tuple[float, float]:
-    """Seconds on the clock and of processor time, from the text of a pointwise program to its gradient at x."""
-    clock, processor = time.perf_counter(), time.process_time()
-    torch.autograd.grad(gp.activation(text)(x).sum(), x)
-    return time.perf_counter() - clock, time.process_time() - processor
 
 
 def timed(texts: Iterable[str], x: torch.Tensor) -> dict[str, list[float]]:

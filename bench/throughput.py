@@ -96,15 +96,15 @@ def figure_2(rounds: int) -> Iterator[Row]:
     for contest in COPY_BOUND:
         by_pass = passes(gp.activation(contest.text), x, cotangent)
         for kind, moved in (("forward", 2 * x.nbytes), ("backward", 3 * x.nbytes)):
-            seconds = interleaved({"ours": by_pass[kind], **_copies(moved // 8)}, rounds)
+            seconds = interleaved({"ours": by_pass[kind], **copies(moved // 8)}, rounds)
             for copy, target in (("copy", _BANDWIDTH), ("copy to new memory", None)):
                 share = ratio(seconds[copy], seconds["ours"])
                 theirs = f"{copy} {_rate(moved, seconds[copy])}"
                 yield Row("2", f"{contest.name}, {kind}", _rate(moved, seconds["ours"]), theirs, share, "x", target)
 
 
-def _copies(size: int) -> dict[str, Work]:
-    """A copy of so many float32, which moves twice their bytes."""
+def copies(size: int) -> dict[str, Work]:
+    """A copy of so many float32, which moves twice their bytes: into memory that is there already, and into new memory."""
     source, target = torch.ones(size), torch.ones(size)
     return {"copy": Work(lambda _: target.copy_(source)), "copy to new memory": Work(lambda _: torch.empty_like(source).copy_(source))}
 

@@ -156,11 +156,12 @@ def bytes_kept(function: Activate, x: torch.Tensor) -> int:
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on: processor, threads, versions."""
+    """What the figures depend on: processor, threads, how busy the machine is, versions."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "threads": str(torch.get_num_threads()),
+        "load": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
         "system": platform.platform(),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("torch", "llvmlite", "triton", "numba")},

@@ -47,6 +47,7 @@ class Activation(LazyModuleMixin, nn.Module):
         self.formula = format_program(self.function.function.program)
         self.channel_dim = channel_dim
         self.backend = backend
+        self._eager = eager(text) if backend == "eager" else None  # here, for torch.compile cannot trace the translation
         self._attributes = tuple(spellings((p.name for p in self.function.parameters), [*dir(self), "_attributes"]).values())
         for attribute, parameter in zip(self._attributes, self.function.parameters, strict=True):
             value = UninitializedParameter() if parameter.per_channel else nn.Parameter(torch.tensor(parameter.initial))
@@ -64,8 +65,8 @@ class Activation(LazyModuleMixin, nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parameters = [getattr(self, attribute) for attribute in self._attributes]
-        if self.backend == "eager":
-            return eager(self.text)(x, *parameters, channel_dim=self.channel_dim)
+        if self._eager is not None:
+            return self._eager(x, *parameters, channel_dim=self.channel_dim)
         if not x.is_floating_point():
             raise TypeError(f"an activation takes float32, float64, bfloat16 or float16, not {x.dtype}")
         return ops.evaluate([x, *parameters], self.text, 0, self.channel_dim, self.backend)[0]

@@ -89,6 +89,13 @@ def test_torch_compile_in_one_graph(text):
     torch.testing.assert_close(torch.autograd.grad(y.sum(), x), torch.autograd.grad(module(x).sum(), x))
 
 
+@pytest.mark.parametrize("text", ["gelusine(x)", "turbulent(x)", "param b = 1.0\nx*sigmoid(b*x)"])
+def test_torch_compile_of_the_eager_backend(text):
+    module = gp.activation(text, backend="eager")
+    x = torch.randn(8, 6)
+    torch.testing.assert_close(torch.compile(module, fullgraph=True, backend="aot_eager")(x), module(x))
+
+
 @pytest.mark.parametrize("text", ALL)
 def test_transforms(text):
     module, plain = prepared(text), prepared(text, backend="eager")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -70,8 +69,8 @@ def bench(
     programs: dict[str, str] = {}
     for expression in expressions:
         named = load(expression)
-        text = format_program(named.function.function.program)
-        programs[named.name and expression.strip() or text] = text
+        text = format_program(named.function.function.program, separator="; ")
+        programs[(named.name and expression.strip()) or text] = text
 
     import torch  # noqa: PLC0415
 
@@ -123,8 +122,9 @@ def _place(device: Devices, threads: int | None) -> torch.device:
 def _can_compile(device: torch.device) -> bool:
     """Start torch.compile, which takes its time, or say in a line why it is left out."""
     from gp.cli.bench_cold import Untranslatable, start_torch_compile  # noqa: PLC0415
+    from gp.cli.bench_progress import progress  # noqa: PLC0415
 
-    with _progress("torch.compile", 1) as on_step:
+    with progress("torch.compile", 1) as on_step:
         on_step("starting, up to 30 s")
         try:
             start_torch_compile(device)
@@ -139,12 +139,13 @@ def _can_compile(device: torch.device) -> bool:
 def _measure(programs: dict[str, str], settings: Settings) -> Sequence[Result]:
     """Measure one activation after the other, and print its table when it is done."""
     from gp.cli.bench_measure import measure  # noqa: PLC0415
+    from gp.cli.bench_progress import progress  # noqa: PLC0415
     from gp.cli.bench_table import print_result  # noqa: PLC0415
 
     results = []
     for expression, text in programs.items():
         try:
-            with _progress(expression, settings.steps) as on_step:
+            with progress(expression, settings.steps) as on_step:
                 result = measure(expression, text, settings, on_step)
         except RuntimeError as error:
             if "allocate" in str(error):

@@ -19,8 +19,7 @@ import torch
 
 from gp.timing import Activate, first_gradient
 
-_SHAPE: Final = (16, 256)
-_WARM_UP: Final = "asinh(x) - cos(x)/(x^2 + 7)"  # that nobody will want measured
+_WARM_UP: Final = "asinh(x)*erf(x) - cos(x)/(x^2 + 7)"  # that nobody will want measured
 _CACHES: Final = ("GP_CACHE_DIR", "TRITON_CACHE_DIR")
 _TORCH_CACHE: Final = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -29,9 +28,9 @@ class Untranslatable(Exception):
     """torch.compile did not manage; the text says why, in a line."""
 
 
-def first_gradient_elsewhere(text: str, dtype: torch.dtype, device: torch.device) -> float:
+def first_gradient_elsewhere(text: str, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> float:
     """Seconds from the text of a program to its first gradient, in a new process with empty caches. Raises RuntimeError."""
-    task = json.dumps({"text": text, "dtype": str(dtype).removeprefix("torch."), "device": str(device)})
+    task = json.dumps({"text": text, "shape": shape, "dtype": str(dtype).removeprefix("torch."), "device": str(device)})
     with _new_folder() as folder:
         done = subprocess.run(
             [sys.executable, "-m", "gp.cli.bench_cold"],
@@ -62,7 +61,7 @@ def new_torch_cache() -> Iterator[None]:
 
 def start_torch_compile(device: torch.device) -> float:
     """Seconds of the first use of torch.compile in a process. Raises Untranslatable where it cannot be used."""
-    return first_call(lambda x: x * torch.tanh(x), torch.ones(_SHAPE, device=device, requires_grad=True), ())[1]
+    return first_call(lambda x: x * torch.tanh(x), torch.ones(4096, device=device, requires_grad=True), ())[1]
 
 
 def first_call(function: Activate, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> tuple[Activate, float]:
@@ -87,10 +86,9 @@ def _new_folder() -> Iterator[str]:
 
 
 def main() -> None:
-    """Read a program, a dtype and a device as JSON, and print the seconds to the first gradient."""
+    """Read a program and what x is to be as JSON, and print the seconds to the first gradient."""
     task = json.load(sys.stdin)
-    x = torch.linspace(-2, 2, _SHAPE[0] * _SHAPE[1], device=task["device"]).reshape(_SHAPE).to(getattr(torch, task["dtype"]))
-    x.requires_grad_()
+    x = torch.randn(task["shape"]).to(task["device"], getattr(torch, task["dtype"])).requires_grad_()
     first_gradient(_WARM_UP, x)
     print(first_gradient(task["text"], x)[0])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ EAGER: Final = "torch eager"
 COMPILED: Final = "torch.compile"
 
 PASSES: Final = ("forward", "backward", "both")  # seconds
-KEPT: Final = "kept for backward"  # tensors of x's size
-COLD: Final = "first gradient, cold"  # seconds
+KEPT: Final = "kept"  # from forward to backward: tensors of x's size
+COLD: Final = "cold"  # seconds to the first gradient with nothing compiled before
 
 # Functions that torch.nn has under the same name, with the same defaults.
 TORCH_NAMES: Final = frozenset((
@@ -30,7 +30,6 @@ TORCH_NAMES: Final = frozenset((
     "selu", "sigmoid", "silu", "softplus", "softshrink", "softsign", "tanh", "tanhshrink",
 ))  # fmt: skip
 _CHANNELS: Final = 256
-_OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Settings:
 
     @property
     def steps(self) -> int:
-        """How many steps `measure` reports for one activation."""
+        """How many steps `measure` reports for one activation, at most."""
         return 1 + len(self.sizes) * (2 if self.compiled else 1)
 
 
@@ -91,48 +90,46 @@ class Result:
     notes: list[str]
 
 
-def measure(expression: str, text: str, settings: Settings, on_step: _OnStep) -> Result:
+def measure(expression: str, text: str, settings: Settings, on_step: Callable[[str], None]) -> Result:
     """Measure the program `text`, called `expression`; a catalogue function that torch.nn has is measured in torch's form too.
 
     `on_step` is told what is about to be done.
     """
     notes: list[str] = []
-    numbers: list[tuple[str, int, dict[str, list[float]]]] = []
+    rows: list[Row] = []
+    compiled = settings.compiled
     on_step("compiling from nothing")
-    cold = {OURS: first_gradient_elsewhere(text, settings.dtype, settings.device)}
-    compiling = settings.compiled
+    cold = {OURS: first_gradient_elsewhere(text, _shape(settings.sizes[0]), settings.dtype, settings.device)}
+
+    def add(measure: str, size: int, values: Mapping[str, Sequence[float]]) -> None:
+        for name, found in values.items():
+            against = None if name == OURS else ratio(found, values[OURS])
+            rows.append(Row(expression, text, name, measure, size, Spread.of(found), against))
+
     for size in settings.sizes:
         shape = _shape(size)
         _settle(text, shape[1], settings)
-        x, cotangent = (_normal(shape, settings, seed) for seed in (0, 1))
-        functions, parameters = _contenders(expression, text, x.requires_grad_())
-        if settings.compiled:
+        x, cotangent = _normal(shape, settings, seed=0).requires_grad_(), _normal(shape, settings, seed=1)
+        functions, parameters = _contenders(expression, text, x)
+        if compiled:
             on_step(f"torch.compile, {size:,} elements")
-        if compiling:
             try:
                 functions[COMPILED], seconds = first_call(functions[EAGER], x, parameters)
                 cold.setdefault(COMPILED, seconds)
             except Untranslatable as error:
                 notes.append(f"torch.compile is left out: {error}")
-                compiling = False
+                compiled = False
         on_step(f"{size:,} elements")
-        differentiable = functions[EAGER](x).requires_grad
+        smooth = functions[EAGER](x).requires_grad
         work = {name: passes(function, x, cotangent, parameters) for name, function in functions.items()}
-        for kind in PASSES if differentiable else PASSES[:1]:
-            numbers.append((kind, size, interleaved({name: by_pass[kind] for name, by_pass in work.items()}, settings.rounds)))
-    if differentiable:
-        kept = {name: [bytes_kept(function, x) / x.nbytes] for name, function in functions.items()}
-        numbers.append((KEPT, size, kept))
-    else:
-        notes.append("the result does not depend on x smoothly anywhere, so that torch has no backward pass for it")
-    numbers.append((COLD, size, {name: [seconds] for name, seconds in cold.items()}))
-    return Result([row for number in numbers for row in _rows(expression, text, *number)], notes)
-
-
-def _rows(expression: str, text: str, measure: str, elements: int, values: Mapping[str, Sequence[float]]) -> Iterator[Row]:
-    for name, found in values.items():
-        against = None if name == OURS else ratio(found, values[OURS])
-        yield Row(expression, text, name, measure, elements, Spread.of(found), against)
+        for kind in PASSES if smooth else PASSES[:1]:
+            add(kind, size, interleaved({name: by_pass[kind] for name, by_pass in work.items()}, settings.rounds))
+        if smooth:
+            add(KEPT, size, {name: [bytes_kept(function, x) / x.nbytes] for name, function in functions.items()})
+    add(COLD, settings.sizes[0], {name: [seconds] for name, seconds in cold.items()})
+    if not smooth:
+        notes.append("x has no influence that torch could differentiate: there is no backward pass to measure")
+    return Result(rows, notes)
 
 
 def _contenders(expression: str, text: str, x: torch.Tensor) -> tuple[dict[str, Activate], list[torch.Tensor]]:

@@ -1,4 +1,4 @@
-"""What `gp bench` prints: a table for each activation, with a column for each way to compute it."""
+"""What `gp bench` prints, a table for each activation with a column for each way to compute it, and the same as JSON."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ _ORDER: Final = (OURS, OWN, EAGER, COMPILED)
 def print_machine(about: dict[str, str], rounds: int) -> None:
     """What the figures depend on, and how to read them."""
     out = _out()
-    out.print(", ".join(f"{key} {value}" for key, value in about.items()))
-    out.print(
-        f"Medians of {rounds} rounds, in which all take turns. 3x [2, 4]: takes 3 times as long as ours (20th to 80th percentile: 2 to 4).\n"
-        f"{EAGER}: the program as plain torch operations (gp show EXPR --emit torch). {KEPT}: in tensors of x's size.\n"
-        f"{COLD}: from text, or from a function of torch, with nothing compiled before.",
-        style="dim",
+    out.print(", ".join(f"{key} {value}" for key, value in about.items()), soft_wrap=not out.is_terminal)
+    legend = (
+        f"Medians of {rounds} rounds, in which all take turns; 3x [2, 4] takes 3 times as long as ours, in most rounds 2 to 4 times.",
+        f"{EAGER}: the program as plain torch operations (gp show EXPR --emit torch).",
+        f"{KEPT}: memory kept from forward to backward, in tensors of x's size.",
+        f"{COLD}: to the first gradient with nothing compiled before, ours from text, {COMPILED} from a function.",
     )
+    for line in legend:
+        out.print(line, style="dim")
 
 
 def print_result(expression: str, result: Result) -> None:
     """The table of one activation, and what could not be measured."""
     program = result.rows[0].program
-    title = expression if expression == program else f"{expression}: {'; '.join(program.splitlines())}"
+    title = expression if expression == program else f"{expression}: {program}"
     names = sorted({row.contender for row in result.rows}, key=_ORDER.index)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("elements", justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("elements", justify="right", min_width=max(len(f"{row.elements:,}") for row in result.rows))
+    table.add_column("", min_width=max(len(row.measure) for row in result.rows))
     for name in names:
-        table.add_column(name, justify="right", no_wrap=name == OURS)
+        table.add_column(name, justify="right", min_width=len(name))  # on a narrow terminal the spread goes below the time
     shown = 0
     for (elements, measure), group in itertools.groupby(result.rows, lambda row: (row.elements, row.measure)):
         cells = {row.contender: _cell(row) for row in group}
-        once = measure in (KEPT, COLD)
-        if shown != elements or measure == KEPT:
+        if elements != shown or measure == COLD:
             table.add_section()
-        table.add_row("" if once or shown == elements else f"{elements:,}", measure, *(cells.get(name, "") for name in names))
+        table.add_row("" if elements == shown or measure == COLD else f"{elements:,}", measure, *(cells.get(name, "") for name in names))
         shown = elements
     out = _out()
     out.print(table)
