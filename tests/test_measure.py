@@ -182,7 +182,7 @@ def test_a_users_data_set_is_known_by_its_name_and_its_numbers() -> None:
 
 def test_a_changed_source_is_another_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     ResultCache(QUICK, "compiled").put("silu(x)", 0, RESULT)
-    monkeypatch.setattr(measure, "_lab_fingerprint", lambda: "of another version")
+    monkeypatch.setattr(measure, "lab_fingerprint", lambda: "of another version")
     assert ResultCache(QUICK, "compiled").get("silu(x)", 0) is None
 
 
