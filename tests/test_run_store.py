@@ -158,7 +158,7 @@ def test_top_and_runs(whole: Path, capsys: pytest.CaptureFixture[str], tmp_path:
     assert [e["formula"] for e in printed["entries"]] == [e["formula"] for e in hall["entries"]]
     assert main(["top", str(whole), "--csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "rank,score,unseen_score,ood_loss,fit,formula"
+    assert lines[0].startswith("rank,score,difference,difference_low,difference_high,unseen_score,unseen_difference,")
     assert len(lines) == 1 + len(hall["entries"])
     assert main(["top", str(whole)]) == 0
     assert "Hall of fame" in capsys.readouterr().out

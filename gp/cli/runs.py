@@ -78,11 +78,19 @@ def _rows(folder: Path, count: int) -> tuple[list[dict[str, Any]], bool]:
     try:
         about = read_about(folder)
         if "hall" in about:
-            keys = ("rank", "score", "unseen_score", "ood_loss", "fit", "formula")
-            return [{key: entry[key] for key in keys} for entry in json.loads(about["hall"])["entries"]], True
+            return [_row(entry) for entry in json.loads(about["hall"])["entries"]], True
         return [{"rank": k, "score": f.score, "formula": f.text} for k, f in enumerate(read_best(folder, count), 1)], False
     except RunDirectoryError as error:
         raise CommandError(str(error)) from error
+
+
+def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of a hall of fame, flat: differences to gelu as three columns."""
+    row: dict[str, Any] = {"rank": entry["rank"]}
+    for score, difference in (("score", "difference"), ("unseen_score", "unseen_difference")):
+        row[score] = entry[score]
+        row |= dict(zip((difference, f"{difference}_low", f"{difference}_high"), entry[difference] or (None,) * 3, strict=True))
+    return {**row, "fit": entry["fit"], "formula": entry["formula"]}
 
 
 def _print_rows(rows: list[dict[str, Any]], folder: Path, finished: bool) -> None:
@@ -96,8 +104,9 @@ def _print_rows(rows: list[dict[str, Any]], folder: Path, finished: bool) -> Non
         return
     title = "Hall of fame" if finished else f"Best so far, by the score in the search (gp resume {folder} goes on)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for key in rows[0]:
+    shown = [key for key in rows[0] if not key.endswith(("_low", "_high"))]  # intervals are in the JSON and CSV
+    for key in shown:
         table.add_column(key.replace("_", " "), justify="left" if key == "formula" else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{v:+.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*(f"{row[k]:+.3f}" if isinstance(row[k], float) else str(row[k]) for k in shown))
     console().print(table)

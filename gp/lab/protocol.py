@@ -44,7 +44,10 @@ _PAPER_TRAINING: Final = Training(300, 2e-3)
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Everything that a candidate's score depends on besides the candidate."""
+    """Everything that a candidate's score depends on besides the candidate.
+
+    `parts`: whether a `Score` keeps that of every network, which paired differences need.
+    """
 
     instances: tuple[Instance, ...]
     seeds: tuple[int, ...]
@@ -53,6 +56,7 @@ class Measurement:
     gate: float = FIDELITIES["standard"].gate
     limit: float = FIDELITIES["full"].limit
     architecture: Architecture = SMALL
+    parts: bool = False
 
     @property
     def standardise(self) -> bool:
@@ -62,7 +66,8 @@ class Measurement:
     @property
     def key(self) -> str:
         """A short name, equal for equal measurements of the registered data sets."""
-        settings = [self.protocol, [i.name for i in self.instances], self.seeds, astuple(self.training), astuple(self.architecture)]
+        training, architecture = astuple(self.training), astuple(self.architecture)
+        settings = [self.protocol, [i.name for i in self.instances], self.seeds, training, architecture, self.parts]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 

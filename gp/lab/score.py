@@ -61,7 +61,7 @@ class Score:
     `inward` and `outward`: means over the variants whose test points lie inside and outside of where they were trained, NaN where
     the data have no such variants. `fit`: the mean of ln(ID MSE/variance), which the gate looks at. `ood_loss`: the median over
     networks of the raw MSE out of distribution. `diverged`: how many networks have an error that is not finite. `seconds`: of
-    training, all seeds together.
+    training, all seeds together. `parts`: s of every network (seeds, instances), where the measurement asks for them.
     """
 
     score: float
@@ -73,6 +73,7 @@ class Score:
     ood_loss: float
     diverged: int
     seconds: float
+    parts: Sequence[Sequence[float]] | None = None
 
 
 def network_scores(outcome: Outcome, protocol: ProtocolName) -> Array:
@@ -124,6 +125,7 @@ def score(outcome: Outcome, measurement: Measurement) -> Score:
         ood_loss=float(np.median(np.where(np.isfinite(outcome.outside), outcome.outside, np.inf))),
         diverged=int((~finite).sum()),
         seconds=float(sum(outcome.seconds)),
+        parts=parts.tolist() if measurement.parts else None,
     )
 
 
@@ -132,17 +134,20 @@ def _weighted(variants: Mapping[tuple[str, str], float], weights: Mapping[tuple[
 
 
 def difference(candidate: Outcome, baseline: Outcome, measurement: Measurement) -> tuple[float, float, float]:
-    """The candidate's score less the baseline's, and the 95% interval of that by paired bootstrap.
+    """`paired_difference` of what came of two candidates' networks."""
+    return paired_difference(network_scores(candidate, measurement.protocol), network_scores(baseline, measurement.protocol), measurement)
+
+
+def paired_difference(candidate: Array, baseline: Array, measurement: Measurement) -> tuple[float, float, float]:
+    """The candidate's score less the baseline's, and the 95% interval of that by paired bootstrap, from the s of their networks.
 
     Seeds are resampled, and the instances within each variant (2,000 times, always with the same random numbers): networks of the
     two are paired by instance and seed. All three are NaN where a score is infinite.
     """
-    protocol = measurement.protocol
-    scores = network_scores(candidate, protocol), network_scores(baseline, protocol)
-    if not np.isfinite(scores).all():
+    if not (np.isfinite(candidate).all() and np.isfinite(baseline).all()):
         return math.nan, math.nan, math.nan
-    pairs = scores[0] - scores[1]
-    weights = instance_weights(measurement.instances, protocol)
+    pairs = candidate - baseline
+    weights = instance_weights(measurement.instances, measurement.protocol)
     rng = np.random.default_rng(0)
     keys = [(i.family, i.variant) for i in measurement.instances]
     groups = [np.flatnonzero([k == key for k in keys]) for key in dict.fromkeys(keys)]

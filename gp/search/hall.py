@@ -1,17 +1,21 @@
 """The hall of fame: the best of a run, measured again from the text that is shown.
 
 The search picks the best of many noisy scores, which flatters them. So finalists are measured again on other seeds and for
-longer, and those that are kept once more on data sets that the search has not seen. relu and gelu are measured likewise.
+longer, and those that are kept once more on data sets that the search has not seen. Known functions are measured likewise, and
+differences to gelu are paired, network by network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from gp.lab.protocol import Measurement
-from gp.lab.score import Score
+from gp.lab.score import Score, paired_difference
 from gp.search.candidate import Candidate, score_json
 from gp.search.engine import Engine
 from gp.search.genome import canonical_key, short_text
@@ -19,28 +23,45 @@ from gp.search.space import catalogue
 from grammar import catalog
 from grammar.printer import format_program
 
-BASELINES: Final = ("relu", "gelu")
+REFERENCE: Final = "gelu"
+BASELINES: Final = ("relu", REFERENCE, "gelusine")
+Difference = tuple[float, float, float]  # to the reference, and its 95% interval
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A function and its scores. `name`: its name in the catalogue, if it is there. `unseen` is None where it was not measured."""
+    """A function and its scores. `name`: its name in the catalogue, if it is there. `unseen`: on data sets that the search has not
+    seen. The differences are those of `score` and `unseen` to gelu. What was not measured is None."""
 
     formula: str
     name: str | None
     score: Score
     unseen: Score | None
     candidate: Candidate | None
+    difference: Difference | None = None
+    unseen_difference: Difference | None = None
+
+    @property
+    def wins_here_alone(self) -> bool:
+        """Whether it is surely better than gelu on the data of the search, and not so on data sets that the search has not seen."""
+        return _wins(self.difference) and self.unseen_difference is not None and not _wins(self.unseen_difference)
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values."""
         found = {} if self.candidate is None else {"candidate": self.candidate.number, "generation": self.candidate.generation}
         return {
             "formula": self.formula,
             "name": self.name,
             **score_json(self.score),
+            "difference": self.difference,
             "unseen_score": None if self.unseen is None else self.unseen.score,
+            "unseen_difference": self.unseen_difference,
             **found,
         }
+
+
+def _wins(difference: Difference | None) -> bool:
+    return difference is not None and difference[2] < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +78,7 @@ class Hall:
         """Plain values, the same for the same seed: no times, no paths."""
         training = self.measurement.training
         return {
-            "format": "hall-of-fame/2",
+            "format": "hall-of-fame/3",
             "seed": self.seed,
             "complete": self.complete,
             "measured": {"seeds": self.measurement.seeds, "steps": training.steps, "learning_rate": training.learning_rate},
@@ -75,21 +96,34 @@ def make_hall(engine: Engine) -> Hall:
     """The hall of fame of a finished search; of one that is stopped, before or while this runs, the best so far."""
     config = engine.config
     finalists = {short_text(c.text): c for c in engine.best(config.finalists)}
-    texts = [*(_text(name) for name in BASELINES), *finalists]
+    baselines = [_text(name) for name in BASELINES]
+    texts = [*baselines, *(t for t in finalists if t not in baselines)]
     for observer in engine.observers:
         observer.finals_started(len(texts) + min(len(finalists), config.hall) + len(BASELINES))
-    measured = _measure(texts, config.final, engine)
-    baselines = texts[: len(BASELINES)]
+    final, unseen = (dataclasses.replace(what, parts=True) for what in (config.final, config.unseen))
+    measured = _measure(texts, final, engine)
     ranked = sorted(finalists.keys() & measured.keys(), key=lambda t: (measured[t].score, len(t), t))[: config.hall]
-    unseen = _measure([*baselines, *ranked], config.unseen, engine)
+    again = _measure([*baselines, *(t for t in ranked if t not in baselines)], unseen, engine)
     if engine.stopping:
         return _unfinished(engine)
 
     def entry(text: str, candidate: Candidate | None = None) -> Entry:
-        return Entry(text, _known_as(text), measured[text], unseen.get(text), candidate)
+        return Entry(
+            text, _known_as(text), measured[text], again.get(text), candidate, _to_reference(text, measured, final),
+            _to_reference(text, again, unseen),
+        )  # fmt: skip
 
     first = tuple(entry(text) for text in baselines if text in measured)
-    return Hall(tuple(entry(text, finalists[text]) for text in ranked), first, True, config.seed, config.final)
+    return Hall(tuple(entry(text, finalists[text]) for text in ranked), first, True, config.seed, final)
+
+
+def _to_reference(text: str, measured: Mapping[str, Score], what: Measurement) -> Difference | None:
+    """The difference to gelu, where both were measured and all their networks have finite scores."""
+    found, reference = measured.get(text), measured.get(_text(REFERENCE))
+    if found is None or found.parts is None or reference is None or reference.parts is None:
+        return None
+    change = paired_difference(np.array(found.parts), np.array(reference.parts), what)
+    return change if np.isfinite(change).all() else None
 
 
 def _measure(texts: Sequence[str], what: Measurement, engine: Engine) -> dict[str, Score]:
