@@ -31,6 +31,7 @@ from gp.search.candidate import Candidate
 from gp.search.config import Config
 from gp.search.engine import Observer
 from gp.search.hall import Entry, Hall
+from kernels.fingerprint import fingerprint
 
 FILE: Final = "run.sqlite"
 _FORMAT: Final = "run/1"
@@ -89,7 +90,7 @@ class RunStore(Observer):
                 "versions": json.dumps(
                     {"python": platform.python_version(), **{n: metadata.version(n) for n in ("numpy", "numba", "llvmlite")}}
                 ),
-                "lab": lab_fingerprint(),
+                "code": _code(),
             }
             store._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
         return store
@@ -100,11 +101,9 @@ class RunStore(Observer):
         code than now measured its scores."""
         about = read_about(folder)
         store = cls(folder, _locked(folder), _connect(folder / FILE))
-        if about["lab"] != lab_fingerprint():
+        if about["code"] != _code():
             store.close()
-            raise RunDirectoryError(
-                f"{folder} was begun by another version of the lab, whose scores do not compare with this one's; begin a new run"
-            )
+            raise RunDirectoryError(f"{folder} was begun by another version of the program, which would go on differently; begin a new run")
         return store
 
     @property
@@ -216,6 +215,11 @@ def _read(folder: Path, query: str) -> list[Any]:
             return connection.execute(query).fetchall()
     except sqlite3.Error as error:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
+
+
+def _code() -> str:
+    """What the course of a run depends on besides its settings."""
+    return lab_fingerprint() + fingerprint("gp.search", "gp.search.variation")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -10,11 +10,9 @@ Code is made in two tiers. `FAST` compiles in a third of the time and runs withi
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Any, Final
 
 from codegen.function import Activation
@@ -24,6 +22,7 @@ from codegen.llvm import print_kernel
 from codegen.plan import Plan
 from codegen.structure import Tape, evaluate_tape
 from kernels.cache import default_cache
+from kernels.fingerprint import fingerprint
 from kernels.host import host
 from kernels.llvm_compiler import FAST, THOROUGH, compile_ir, load_object, target_fingerprint
 from kernels.programs import make_plan
@@ -106,7 +105,7 @@ def _kept(function: Activation, order: int, storage: Storage, made: NativeFuncti
 
 
 def _key(function: Activation, order: int, storage: Storage) -> str:
-    return f"{source_fingerprint()}\n{target_fingerprint()}\norder {order} {storage}\n{function.key}"
+    return f"{fingerprint('codegen')}\n{target_fingerprint()}\norder {order} {storage}\n{function.key}"
 
 
 def native_ir(kernel: Kernel, tier: int = THOROUGH) -> str:
@@ -164,13 +163,3 @@ def constants_of(tape: Tape, roots: Sequence[int]) -> Constants:
         return tuple(evaluate_tape(tape, roots, slots))
 
     return constants
-
-
-@functools.cache
-def source_fingerprint() -> str:
-    """A digest of the code generator's own source: a change there is a change of every kernel."""
-    digest = hashlib.sha256()
-    for file in sorted(resources.files("codegen").iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".py"):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()

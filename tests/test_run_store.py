@@ -134,13 +134,13 @@ def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtu
     with RunStore.create(tmp_path / "old", CONFIG) as store:
         store._connection.execute("UPDATE about SET value = 'run/0' WHERE name = 'format'")
     with RunStore.create(tmp_path / "other", CONFIG) as store:
-        store._connection.execute("UPDATE about SET value = 'another' WHERE name = 'lab'")
+        store._connection.execute("UPDATE about SET value = 'another' WHERE name = 'code'")
     expected = {
         "empty": "there is no run in",
         "damaged": "cannot read",
         "half": "cannot read",
         "old": "has the format 'run/0'; this version reads 'run/1'",
-        "other": "was begun by another version of the lab",
+        "other": "was begun by another version of the program",
         "missing": "there is no run in",
     }
     for name, message in expected.items():

@@ -1,4 +1,4 @@
-"""The words that options of `gp show` take; on their own, so that `gp --help` imports no code generator."""
+"""The words that options of `gp show` and `gp run` take; on their own, so that `gp --help` imports no code generator."""
 
 from __future__ import annotations
 
@@ -26,3 +26,18 @@ class Target(StrEnum):
     SM_90 = "sm_90"
     SM_100 = "sm_100"
     GFX942 = "gfx942"
+
+
+class Preset(StrEnum):
+    """The settings of `gp run` that come with it (gp/search/presets)."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+
+class Strategy(StrEnum):
+    """How `gp run` searches (`gp.search.config.Strategy`)."""
+
+    GP = "gp"
+    RANDOM = "random"

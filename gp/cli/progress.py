@@ -82,7 +82,7 @@ class LiveProgress(Progress):
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[done]} evaluations"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
         )  # fmt: skip
-        total = engine.config.evaluations + FINAL_WEIGHT * finals(engine)
+        total = engine.config.planned + FINAL_WEIGHT * finals(engine)
         self._task = self._bar.add_task("starting", total=total, done=0)
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4)
 
@@ -101,8 +101,8 @@ class LiveProgress(Progress):
 
     def finals_started(self, count: int) -> None:
         # A generation may have held fewer candidates than there was room for.
-        self._bar.update(self._task, description="measuring the best again", total=self._engine.config.evaluations + FINAL_WEIGHT * count)
-        self._bar.update(self._task, completed=self._engine.config.evaluations)
+        self._bar.update(self._task, description="measuring the best again", total=self._engine.config.planned + FINAL_WEIGHT * count)
+        self._bar.update(self._task, completed=self._engine.config.planned)
 
     def final_measured(self, text: str) -> None:
         self._bar.advance(self._task, FINAL_WEIGHT)

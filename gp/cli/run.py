@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import signal
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gp.cli.choices import Preset, Strategy
 from gp.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from gp.run_store import RunStore
+    from gp.search.config import Config
     from gp.search.engine import Engine
     from gp.search.hall import Hall
 
@@ -32,12 +35,17 @@ def register(app: typer.Typer) -> None:
 
 def run(
     *,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same hall of fame, with any number of workers.")] = 0,
-    population: Annotated[int, typer.Option(help="Candidates in a generation.")] = 64,
-    generations: Annotated[int, typer.Option(help="Generations, the first random one included.")] = 10,
-    steps: Annotated[int, typer.Option(help="Training steps of a candidate's networks; finalists get three times as many.")] = 100,
+    preset: Annotated[Preset | None, typer.Option(help="About 3 minutes, an hour or four hours on 2 cores.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting. May be repeated.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same hall of fame, with any number of workers.")] = None,
+    population: Annotated[int | None, typer.Option(help="Candidates in a generation.")] = None,
+    generations: Annotated[int | None, typer.Option(help="Generations, the first random one included.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps of a candidate's networks; finalists get three times as many.")] = None,
+    strategy: Annotated[Strategy | None, typer.Option(help="random: no selection, to measure what evolution gains.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory for the results; by default runs/TIME.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that train; by default one for each core.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that train; by default one for each core.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print all settings as TOML, and run nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
 ) -> None:
@@ -46,18 +54,24 @@ def run(
     Candidates are scored by small networks, with the candidate's compiled kernels inside, that learn polynomials, physics formulas,
     spherical harmonics and chaotic systems, and are tested outside the range of their training points. Ctrl-C ends the search,
     keeps what was found and shows it (status 130).
-    """
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
-    from gp.search.config import Config, ConfigError  # noqa: PLC0415 - `gp --help` does without what these import
-    from gp.workers import cores  # noqa: PLC0415
 
+    Of settings that are given twice the later one in this list counts: --preset, --config, --set, an option of its own.
+    """
+    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.search.config import ConfigError  # noqa: PLC0415
+    from gp.search.settings import configure, to_toml  # noqa: PLC0415
+
+    options = {
+        "seed": seed, "population": population, "generations": generations, "steps": steps, "strategy": strategy, "workers": workers,
+    }  # fmt: skip
     try:
-        config = Config(
-            seed=seed, population=population, generations=generations, steps=steps, workers=cores() if workers is None else workers
-        )
+        settings = configure(preset, config, set_ or (), {key: value for key, value in options.items() if value is not None})
+        if print_config:
+            typer.echo(to_toml(settings), nl=False)
+            return
         folder = out or _new_folder()
-        with RunStore.create(folder, config) as store:
-            hall, stopped = search(store, config.workers, quiet, json_)
+        with RunStore.create(folder, settings) as store:
+            hall, stopped = search(store, settings.workers, quiet, json_)
     except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
     report(hall, folder, stopped, json_)
@@ -96,13 +110,23 @@ def search(store: RunStore, workers: int, quiet: bool, to_stderr: bool) -> tuple
     from gp.search.recall import RecallingScorer  # noqa: PLC0415
 
     with Evaluator(workers) as evaluator:
-        engine = Engine(store.config, RecallingScorer(evaluator, store), [store])
+        engine = Engine(_settings(store), RecallingScorer(evaluator, store), [store])
         with make_progress(engine, quiet, to_stderr) as progress, _interruptible(engine):
             engine.observers.append(progress)
             engine.run()
             hall = make_hall(engine)
     store.save_hall(hall)
     return hall, engine.stopping
+
+
+def _settings(store: RunStore) -> Config:
+    """The settings on record. A run that is finished has the generations that it has, however long they take this time."""
+    from gp.run_store import read_about, read_progress  # noqa: PLC0415
+
+    settings = store.config
+    if settings.seconds and "hall" in read_about(store.folder):
+        return dataclasses.replace(settings, generations=read_progress(store.folder)[0], seconds=0)
+    return settings
 
 
 def report(hall: Hall, folder: Path, stopped: bool, as_json: bool) -> None:

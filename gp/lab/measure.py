@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from importlib import resources
 from typing import Final, Literal
 
 import numpy as np
@@ -23,8 +22,8 @@ from gp.lab.protocol import Measurement
 from gp.lab.score import Outcome
 from gp.lab.training import Training
 from kernels.cache import DiskCache, default_cache
+from kernels.fingerprint import fingerprint
 from kernels.llvm_compiler import target_fingerprint
-from kernels.native import source_fingerprint
 
 Backend = Literal["compiled", "eager"]
 FUNCTION: Final = "gp.lab.measure:measure_seed"  # what a worker is asked for, and what it is to do first
@@ -100,7 +99,7 @@ class ResultCache:
         m = measurement
         data = [_identity(i) for i in m.instances]
         settings = [m.protocol, astuple(m.training), astuple(m.architecture), backend, data]
-        self._head = f"lab\n{target_fingerprint()}\n{source_fingerprint()}\n{lab_fingerprint()}\n{json.dumps(settings)}"
+        self._head = f"lab\n{target_fingerprint()}\n{lab_fingerprint()}\n{json.dumps(settings)}"
 
     def get(self, text: str, seed: int) -> SeedResult | None:
         """What was measured, if it was."""
@@ -125,14 +124,7 @@ def _identity(instance: Instance) -> str:
     return f"{instance.name} {hashlib.sha256(b''.join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()}"
 
 
-@functools.cache
 def lab_fingerprint() -> str:
     """A digest of the source and data of the lab, of the kernels and of the language, whose catalogue a program may name: a change
     there may change every number."""
-    digest = hashlib.sha256()
-    packages = [resources.files(package) for package in ("gp.lab", "gp.lab.data", "kernels", "grammar")]
-    for folder in (*packages, packages[-1].joinpath("catalog")):
-        for file in sorted(folder.iterdir(), key=lambda f: f.name):
-            if file.name.endswith((".py", ".csv", ".lark", ".act")):
-                digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return fingerprint("gp.lab", "gp.lab.data", "kernels", "codegen", "grammar", "grammar/catalog")

@@ -1,4 +1,4 @@
-"""The evolution: generations, tournament selection, elites; every function is trained once.
+"""The evolution: generations, tournament selection, elites; every function is trained once. Or random search, to compare with.
 
 The engine never prints. It tells an observer what happens, and whoever runs it may ask it to stop. All its choices come from one
 generator of random numbers, and results come in the order of candidates, so a seed fixes the whole run.
@@ -7,20 +7,23 @@ generator of random numbers, and results come in the order of candidates, so a s
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Final, Protocol
 
 import numpy as np
 
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
-from gp.search import variation
 from gp.search.candidate import Candidate
-from gp.search.config import OPERATORS, Config
+from gp.search.config import Config
+from gp.search.credit import Credit
 from gp.search.genome import canonical_key, size, structure, text_of
 from gp.search.screen import profile
 from gp.search.space import seeds
+from gp.search.variation import OPERATORS, ramped
+from grammar.errors import DSLError
 from grammar.tree import Expression
 
 ATTEMPTS: Final = 50  # children made for each that is wanted, before a generation goes on with fewer
@@ -55,12 +58,14 @@ class Observer:
 
 
 class Engine:
-    """An evolution. `candidates` are those that were trained, in order; `rejections` counts by reason those that came to nothing."""
+    """An evolution. `candidates` are those that were trained, in order; `rejections` counts by reason those that came to nothing,
+    `credit` by operator of variation those that were better than their parents."""
 
     def __init__(self, config: Config, scorer: Scorer, observers: Sequence[Observer] = ()) -> None:
         self.config = config
         self.candidates: list[Candidate] = []
         self.rejections: Counter[str] = Counter()
+        self.credit = Credit({name: operator.weight for name, operator in OPERATORS.items()})
         self.stopping = False
         self.scorer = scorer
         self.observers = list(observers)
@@ -77,43 +82,71 @@ class Engine:
         return _distinct((c for c in self.candidates if c.reason is None), count)
 
     def run(self) -> None:
-        """All generations, or as many as there are before `stop`."""
-        population = self._evaluate(0, self._initial())
-        for generation in range(1, self.config.generations):
-            if self.stopping:
+        """All generations, or as many as the budget of `Config` allows, or as there are before `stop`."""
+        started = time.monotonic()
+        config = self.config
+        population = self._evaluate(0, self._initial(self._affordable(config.population)))
+        for generation in range(1, config.generations):
+            if self.stopping or self._is_spent(started):
                 return
-            elites = _distinct(population, self.config.elites)
-            children = self._breed(population, generation, self.config.population - len(elites))
-            population = elites + self._evaluate(generation, children)
+            if config.strategy == "random":
+                wanted = self._affordable(config.population - config.elites)
+                self._evaluate(generation, self._random([], generation, wanted))
+            else:
+                elites = _distinct(population, config.elites)
+                children = self._breed(population, generation, self._affordable(config.population - len(elites)))
+                evaluated = self._evaluate(generation, children)
+                self._give_credit(population, evaluated)
+                population = elites + evaluated
 
-    def _initial(self) -> list[Candidate]:
-        """Catalogue functions for half of the population, random trees for the rest."""
+    def _affordable(self, wanted: int) -> int:
+        """How many of the candidates that are wanted the bound on evaluations allows."""
+        return min(wanted, self.config.evaluations - len(self.candidates)) if self.config.evaluations else wanted
+
+    def _is_spent(self, started: float) -> bool:
+        """Whether the evaluations or the time are used up, or the target is reached."""
+        config = self.config
+        if self._affordable(1) == 0 or (config.seconds and time.monotonic() - started >= config.seconds):
+            return True
+        return config.target is not None and any(c.fitness <= config.target for c in self.candidates)
+
+    def _initial(self, wanted: int) -> list[Candidate]:
+        """Catalogue functions for half of the population, random trees for the rest, whatever the strategy: both start alike."""
         pool = sorted(seeds(), key=lambda item: item[0] not in ALWAYS)
         first = [p for p in pool if p[0] in ALWAYS]
         others = [pool[len(first) + int(k)] for k in self._rng.permutation(len(pool) - len(first))]
         chosen: list[Candidate] = []
-        for name, expression in (first + others)[: self.config.population // 2]:
+        for name, expression in (first + others)[: wanted // 2]:
             self._admit(chosen, 0, f"seed {name}", (), expression)
-        attempts = 0
-        while len(chosen) < self.config.population and attempts < ATTEMPTS * self.config.population:
-            tree = variation.ramped(self._rng, self.config.max_size, self.config.max_depth, attempts)
-            self._admit(chosen, 0, "random", (), tree)
-            attempts += 1
+        return self._random(chosen, 0, wanted)
+
+    def _random(self, chosen: list[Candidate], generation: int, wanted: int) -> list[Candidate]:
+        """Those chosen with new random trees added, ramped half-and-half, until there are as many as wanted."""
+        for attempt in range(ATTEMPTS * wanted):
+            if len(chosen) == wanted:
+                break
+            tree = ramped(self._rng, self.config.max_size, self.config.max_depth, attempt)
+            self._admit(chosen, generation, "random", (), tree)
         return chosen
 
     def _breed(self, population: Sequence[Candidate], generation: int, wanted: int) -> list[Candidate]:
-        names, shares = list(OPERATORS), list(OPERATORS.values())
+        shares = self.credit.shares()
+        names, probabilities = list(shares), list(shares.values())
         children: list[Candidate] = []
         for _ in range(ATTEMPTS * wanted):
             if len(children) == wanted:
                 break
-            operator = names[int(self._rng.choice(len(names), p=shares))]
-            parents = [self._tournament(population) for _ in range(2 if operator == "crossover" else 1)]
-            expressions = [p.expression for p in parents]
-            make: Callable[..., Expression] = variation.MUTATIONS.get(operator, variation.crossover)
-            child = make(self._rng, self.config.max_size, *expressions)
-            self._admit(children, generation, operator, tuple(p.number for p in parents), child)
+            name = names[int(self._rng.choice(len(names), p=probabilities))]
+            parents = [self._tournament(population) for _ in range(OPERATORS[name].parents)]
+            child = OPERATORS[name].make(self._rng, self.config.max_size, *(p.expression for p in parents))
+            self._admit(children, generation, name, tuple(p.number for p in parents), child)
         return children
+
+    def _give_credit(self, population: Sequence[Candidate], children: Sequence[Candidate]) -> None:
+        """Tell the operators what became of their children, of which the population are the parents."""
+        fitness = {candidate.number: candidate.fitness for candidate in population}
+        for child in children:
+            self.credit.record(child.origin, child.fitness, min(fitness[number] for number in child.parents))
 
     def _tournament(self, population: Sequence[Candidate]) -> Candidate:
         entrants = self._rng.integers(len(population), size=self.config.tournament)
@@ -134,7 +167,11 @@ class Engine:
 
     def _objection(self, text: str) -> str | None:
         """Why a program is turned away, or None; duplicates are found by their graph, or else by their values."""
-        if not self._is_new(canonical_key(text)):
+        try:
+            key = canonical_key(text)
+        except DSLError:  # past a bound of the language, for catalogue functions can be large
+            return "too large"
+        if not self._is_new(key):
             return DUPLICATE
         seen = profile(text)
         reason = seen.objection(self.config.max_operations)

@@ -1,0 +1,58 @@
+"""Whole functions combined: composition, modulation, perturbation, and the symmetric parts of one.
+
+Where the second parent is too large for the limit, a part of it is taken.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from gp.search.genome import size
+from gp.search.space import tidy
+from gp.search.variation.parts import X, bounded, count_x, fitting_part, substitute
+from grammar.tree import Chain, Expression, Number, Unary
+
+COEFFICIENT: Final = 0.2  # the median size of the coefficient of what is added
+SPREAD: Final = 1.0  # deviation of its logarithm
+
+
+def composition(rng: np.random.Generator, limit: int, outer: Expression, inner: Expression) -> Expression:
+    """outer(inner(x))."""
+    uses = count_x(outer)
+    part = fitting_part(rng, inner, (limit - size(outer)) // uses + 1) if uses else None
+    return outer if part is None else bounded(substitute(outer, part), outer, limit)
+
+
+def modulation(rng: np.random.Generator, limit: int, function: Expression, other: Expression) -> Expression:
+    """function(x)*(1 + c*other(x)), or with a minus."""
+    part = fitting_part(rng, other, limit - size(function) - 5)
+    return function if part is None else bounded(Chain(("*",), (function, _plus(rng, Number(1.0), part))), function, limit)
+
+
+def perturbation(rng: np.random.Generator, limit: int, function: Expression, other: Expression) -> Expression:
+    """function(x) + c*other(x), or with a minus."""
+    part = fitting_part(rng, other, limit - size(function) - 3)
+    return function if part is None else bounded(_plus(rng, function, part), function, limit)
+
+
+def _plus(rng: np.random.Generator, function: Expression, other: Expression) -> Expression:
+    """function + c*other or function - c*other."""
+    coefficient = Number(tidy(COEFFICIENT * float(np.exp(SPREAD * rng.standard_normal()))))
+    return Chain(("+" if rng.random() < 0.5 else "-",), (function, Chain(("*",), (coefficient, other))))
+
+
+def odd(rng: np.random.Generator, limit: int, parent: Expression) -> Expression:
+    """The odd part: (f(x) - f(-x))/2."""
+    return bounded(_half(parent, "-"), parent, limit)
+
+
+def even(rng: np.random.Generator, limit: int, parent: Expression) -> Expression:
+    """The even part: (f(x) + f(-x))/2."""
+    return bounded(_half(parent, "+"), parent, limit)
+
+
+def _half(function: Expression, sign: str) -> Expression:
+    mirrored = substitute(function, Unary("-", X))
+    return Chain(("/",), (Chain((sign,), (function, mirrored)), Number(2.0)))
