@@ -35,6 +35,12 @@ class Input:
     source: str
     shift: int = 0
 
+    @property
+    def constant(self) -> int | None:
+        """Which of the stage's constants (`codegen.plan.Stage`) this reads; None if it reads something else."""
+        kind, _, number = self.source.partition(".")
+        return int(number) if kind == "constant" and number else None
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import torch
@@ -14,7 +14,7 @@ from codegen.kernel import COMPUTE, Input, Output, Storage
 from codegen.limits import is_pointwise
 from kernels.llvm_compiler import FAST, THOROUGH
 from kernels.llvm_launch import CpuKernel
-from kernels.native import WORTHWHILE, Constants, NativeFunction, constants_of, known, native
+from kernels.native import WORTHWHILE, Constants, NativeFunction, NativeStage, constants_of, known, native
 from kernels.programs import BOTH, make_plan
 
 Backend = Literal["llvm", "triton", "interpret"]
@@ -24,14 +24,14 @@ Launch = Callable[[Sequence[torch.Tensor | float], int, int], list[torch.Tensor]
 class CompiledStage:
     """One kernel, and where the values that it reads come from: the program's constants, or what is known by name.
 
-    `only`: which of the outputs is wanted, if not all; an input that is not known serves the others, and x stands for it.
+    `only`: which of the outputs is wanted, if not all.
     """
 
     def __init__(
         self, inputs: Sequence[Input], outputs: Sequence[Output], constants: Constants, launch: Launch, only: int | None = None
     ) -> None:
         self.inputs, self.outputs, self.constants, self.launch = tuple(inputs), tuple(outputs), constants, launch
-        self._reads = [_constant_number(i.source) if _is_constant(i) else i.source for i in inputs]
+        self._reads = [i.source if i.constant is None else i.constant for i in inputs]
         self._shifted = [(n, i.shift) for n, i in enumerate(inputs) if i.span is Span.CHANNEL and i.shift]
         self._only = only
         self.means = [(n, o) for n, o in enumerate(outputs) if o.name.startswith("mean.")]
@@ -39,23 +39,12 @@ class CompiledStage:
     def run(self, known: Mapping[str, torch.Tensor | float], slots: tuple[float, ...], rows: int, channels: int) -> list[torch.Tensor]:
         """The outputs, for inputs by name and the program's constants."""
         constants = self.constants(slots)
-        if self._only is None:
-            values = [constants[r] if type(r) is int else known[r] for r in self._reads]  # type: ignore[index]
-        else:
-            values = [constants[r] if type(r) is int else known.get(r, known["x"]) for r in self._reads]  # type: ignore
+        values = [constants[r] if isinstance(r, int) else known[r] for r in self._reads]
         for n, shift in self._shifted:  # numbers per channel are handed over shifted: they are few
             value = values[n]
             values[n] = torch.roll(value, shift) if isinstance(value, torch.Tensor) else value
         results = self.launch(values, rows, channels)
         return results if self._only is None else [results[self._only]]
-
-
-def _is_constant(item: Input) -> bool:
-    return item.source.startswith("constant.")
-
-
-def _constant_number(source: str) -> int:
-    return int(source.removeprefix("constant."))
 
 
 @dataclass(slots=True)
@@ -122,9 +111,8 @@ def _compile_llvm(function: Activation, order: int, storage: Storage) -> Compile
     """Whatever is there already; else, to begin with, a kernel for value and gradient, of which each launch uses one."""
 
     def stages(code: NativeFunction, only: int | None = None) -> tuple[CompiledStage, ...]:
-        return tuple(
-            CompiledStage(s.inputs, s.outputs, s.constants, CpuKernel(s.inputs, s.outputs, storage, s.address), only) for s in code.stages
-        )
+        kernels = [(s, CpuKernel(s.inputs, s.outputs, storage, s.address)) for s in code.stages]
+        return tuple(CompiledStage(_read_by(s, only), s.outputs, s.constants, kernel, only) for s, kernel in kernels)
 
     def improve() -> tuple[CompiledStage, ...]:
         return stages(native(function, order, storage, THOROUGH))
@@ -134,3 +122,8 @@ def _compile_llvm(function: Activation, order: int, storage: Storage) -> Compile
         return _finish(stages(native(function, BOTH, storage), only=order), storage, improve)
     code = code or native(function, order, storage)
     return _finish(stages(code), storage, None if code.tier >= THOROUGH else improve)
+
+
+def _read_by(stage: NativeStage, only: int | None) -> tuple[Input, ...]:
+    """The inputs of a stage. Where the value alone is wanted of value and gradient, there is no cotangent: x stands for it."""
+    return tuple(replace(i, source="x") if only == 0 and i.span is Span.ELEMENT else i for i in stage.inputs)

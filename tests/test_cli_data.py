@@ -59,7 +59,7 @@ BAD_INPUT = [
     (["data", "show", "chaos-henon", "--seed", "one"], "Invalid value for '--seed'"),
     (["data", "show", "chaos-henon", "--plot", "a.jpg"], "ends in .png or .svg"),
     (["data", "show", "chaos-henon", "--plot", "nowhere/a.png"], "there is no directory nowhere"),
-    (["data", "show", "chaos-henon", "--plot", "taken.png"], "cannot write taken.png"),
+    (["data", "show", "chaos-henon", "--plot", "taken.png"], "--plot taken.png: this is a directory; choose another name"),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gp.cli.errors import CommandError
+from gp.cli.output import PICTURES, check_output
 
 if TYPE_CHECKING:
     from gp.lab.data import Instance, SetName
@@ -74,10 +75,7 @@ def show_data(
     gp.lab.data.Instance. Any equation of the Feynman list can be had both ways, as in: gp data show feynman-up-III.15.12
     """
     if plot is not None:
-        if plot.suffix.lower() not in (".png", ".svg"):
-            raise CommandError(f"--plot {plot}: the name of a picture ends in .png or .svg")
-        if not plot.parent.is_dir():
-            raise CommandError(f"--plot {plot}: there is no directory {plot.parent}")
+        check_output("--plot", plot, PICTURES)
     from gp.lab.data import DataError, make_dataset  # noqa: PLC0415 - `gp --help` does without what this imports
 
     try:

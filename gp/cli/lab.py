@@ -79,7 +79,7 @@ def lab(
         raise CommandError("--data takes the place of the data sets of --set; leave one of them out")
     if plot is not None and plot == json_:
         raise CommandError(f"--json and --plot name the same file, {plot}; choose another name for one of them")
-    from gp.cli.output import check_output  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.cli.output import PICTURES, check_output  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.lab.protocol import measurement  # noqa: PLC0415
 
     if json_ is not None:
@@ -87,7 +87,7 @@ def lab(
     if plot is not None:
         from gp.cli.lab_figure import check_matplotlib  # noqa: PLC0415
 
-        check_output("--plot", plot, (".png", ".svg"))
+        check_output("--plot", plot, PICTURES)
         check_matplotlib()
     programs = _programs(expressions)
     own = _load(data or [])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from gp.cli.errors import CommandError
+
+PICTURES: Final = (".png", ".svg")
 
 
 def check_output(option: str, path: Path, pictures: Sequence[str] = ()) -> None:

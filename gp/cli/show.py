@@ -10,6 +10,7 @@ import typer
 
 from gp.cli.choices import Emit, Target
 from gp.cli.errors import CommandError
+from gp.cli.output import PICTURES, check_output
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +59,4 @@ def _check_options(emit: Emit | None, backward: bool, target: Target | None, rep
     if target is not None and emit is None and not report:
         raise CommandError("--target goes with --report, or with --emit ptx, sass or amdgcn")
     if plot is not None:
-        if plot.suffix.lower() not in (".png", ".svg"):
-            raise CommandError(f"--plot {plot}: the name of a picture ends in .png or .svg")
-        if not plot.parent.is_dir():
-            raise CommandError(f"--plot {plot}: there is no directory {plot.parent}")
+        check_output("--plot", plot, PICTURES)

@@ -176,8 +176,8 @@ class Assembler:
         pool = np.zeros(len(scalars), np.float32)
         pool_at = self.memory.keep(pool)
         for k, item in enumerate(scalars):
-            if item.source.startswith("constant."):
-                pool[k] = constants[int(item.source.removeprefix("constant."))]
+            if item.constant is not None:
+                pool[k] = constants[item.constant]
             else:
                 self._put(machine.SPREAD, pool_at + 4 * k, known[item.source], 1, 1)
         arrays = [self._array(i, known[i.source], shape, tiles) for i in stage.inputs if i.span is not Span.SCALAR]
