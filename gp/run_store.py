@@ -24,13 +24,13 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
+from gp.evolution.candidate import Candidate
+from gp.evolution.config import Config
+from gp.evolution.engine import Observer
+from gp.evolution.hall import Entry, Hall
 from gp.lab.measure import lab_fingerprint
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
-from gp.search.candidate import Candidate
-from gp.search.config import Config
-from gp.search.engine import Observer
-from gp.search.hall import Entry, Hall
 from kernels.fingerprint import fingerprint
 
 FILE: Final = "run.sqlite"
@@ -219,7 +219,7 @@ def _read(folder: Path, query: str) -> list[Any]:
 
 def _code() -> str:
     """What the course of a run depends on besides its settings."""
-    return lab_fingerprint() + fingerprint("gp.search", "gp.search.variation")
+    return lab_fingerprint() + fingerprint("gp.evolution", "gp.evolution.variation")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from gp.evolution.candidate import Candidate
+from gp.evolution.engine import Engine, Observer
+from gp.evolution.screen import profile
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
-from gp.search.candidate import Candidate
-from gp.search.engine import Engine, Observer
-from gp.search.screen import profile
 
 
 class FakeScorer:

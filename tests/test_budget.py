@@ -11,11 +11,11 @@ from fake_search import FakeScorer, Recorder
 
 from gp.cli import main
 from gp.cli.run import search
+from gp.evolution.config import Config
+from gp.evolution.engine import Engine
+from gp.evolution.genome import canonical_key
+from gp.evolution.hall import make_hall
 from gp.run_store import RunStore, read_about, read_progress
-from gp.search.config import Config
-from gp.search.engine import Engine
-from gp.search.genome import canonical_key
-from gp.search.hall import make_hall
 
 
 def run(config: Config) -> tuple[Engine, Recorder]:
@@ -72,14 +72,14 @@ def test_a_target_ends_the_search_with_the_generation_that_reaches_it(strategy: 
 
 def test_time_ends_the_search_with_a_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(100, 10)  # read when the search starts and after each generation
-    monkeypatch.setattr("gp.search.engine.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("gp.evolution.engine.time.monotonic", lambda: next(clock))
     assert run(Config(population=12, generations=8, seconds=30))[1].counts == [12, 9, 9]
 
 
 @pytest.fixture
 def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gp.search.evaluator.Evaluator.scores", FakeScorer.scores)
-    monkeypatch.setattr("gp.search.evaluator.Evaluator.texts", [], raising=False)
+    monkeypatch.setattr("gp.evolution.evaluator.Evaluator.scores", FakeScorer.scores)
+    monkeypatch.setattr("gp.evolution.evaluator.Evaluator.texts", [], raising=False)
 
 
 @pytest.mark.usefixtures("nothing_is_trained")
@@ -104,7 +104,7 @@ def test_a_run_that_time_has_ended_is_finished(tmp_path: Path, monkeypatch: pyte
     with RunStore.create(tmp_path / "run", config) as store:
         hall, _ = search(store, 1, quiet=True, to_stderr=False)
     before = (tmp_path / "run" / "hall_of_fame.json").read_bytes()
-    monkeypatch.setattr("gp.search.engine.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("gp.evolution.engine.time.monotonic", lambda: 0.0)
     with RunStore.resume(tmp_path / "run") as store:
         assert store.config == config
         again, stopped = search(store, 1, quiet=True, to_stderr=False)

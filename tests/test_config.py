@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from gp.cli import main
 from gp.cli.choices import Preset
 from gp.cli.choices import Strategy as StrategyOption
+from gp.evolution.config import CHOICES, KEYS, OPTIONAL, REAL, WHOLE, Config, ConfigError, Strategy
+from gp.evolution.settings import configure, read_toml, to_toml
 from gp.run_store import RunStore, read_about
-from gp.search.config import CHOICES, KEYS, OPTIONAL, REAL, WHOLE, Config, ConfigError, Strategy
-from gp.search.settings import configure, read_toml, to_toml
 
 PRESETS = Path(__file__).parents[1] / "gp" / "search" / "presets"
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -79,7 +79,7 @@ def test_of_several_sources_the_later_one_counts(tmp_path: Path) -> None:
 
 
 def test_workers_are_one_for_each_core_unless_something_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gp.search.settings.cores", lambda: 5)
+    monkeypatch.setattr("gp.evolution.settings.cores", lambda: 5)
     assert configure(None, None, (), {}).workers == 5
     assert configure(None, None, ["workers=2"], {}).workers == 2
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gp.search.credit import GUARANTEED, Credit
+from gp.evolution.credit import GUARANTEED, Credit
 
 
 def _credit(**counts: tuple[int, int]) -> Credit:

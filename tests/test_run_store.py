@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gp.cli import main
+from gp.evolution.config import Config
 from gp.run_store import FILE, RunDirectoryError, RunStore, read_about, read_best, read_progress
-from gp.search.config import Config
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--population", "6", "--generations", "3", "--steps", "20", "--seed", "11", "--workers", "2", "--quiet"]

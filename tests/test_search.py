@@ -17,19 +17,19 @@ from fake_search import FakeScorer, Recorder
 
 from codegen.operators import FUNCTIONS
 from gp.cli import main
+from gp.evolution.config import Config
+from gp.evolution.engine import DUPLICATE, UNFIT, Engine
+from gp.evolution.evaluator import Evaluator
+from gp.evolution.genome import canonical_key, places, replace, short_text, size, structure
+from gp.evolution.hall import REFERENCE, Entry, _text, _to_reference, make_hall
+from gp.evolution.screen import profile
+from gp.evolution.space import catalogue, grow, productions
+from gp.evolution.variation import OPERATORS
 from gp.lab.data import instances
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
 from gp.lab.training import Training
 from gp.run_store import FILE, RunDirectoryError, read_about, read_best, read_progress
-from gp.search.config import Config
-from gp.search.engine import DUPLICATE, UNFIT, Engine
-from gp.search.evaluator import Evaluator
-from gp.search.genome import canonical_key, places, replace, short_text, size, structure
-from gp.search.hall import REFERENCE, Entry, _text, _to_reference, make_hall
-from gp.search.screen import profile
-from gp.search.space import catalogue, grow, productions
-from gp.search.variation import OPERATORS
 from grammar import parse
 
 # Genomes

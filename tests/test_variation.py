@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from strategies import expressions
 
 from codegen.numpy import evaluate
-from gp.search.genome import is_boolean, size, text_of
-from gp.search.space import seeds
-from gp.search.variation import OPERATORS, ramped
-from gp.search.variation.constants import SIMPLE
-from gp.search.variation.parts import count_x, substitute
+from gp.evolution.genome import is_boolean, size, text_of
+from gp.evolution.space import seeds
+from gp.evolution.variation import OPERATORS, ramped
+from gp.evolution.variation.constants import SIMPLE
+from gp.evolution.variation.parts import count_x, substitute
 from grammar import parse
 from grammar.limits import MAX_DEPTH
 from grammar.tree import Expression, Number, walk

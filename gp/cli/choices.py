@@ -29,7 +29,7 @@ class Target(StrEnum):
 
 
 class Preset(StrEnum):
-    """The settings of `gp run` that come with it (gp/search/presets)."""
+    """The settings of `gp run` that come with it (gp/evolution/presets)."""
 
     QUICK = "quick"
     STANDARD = "standard"
@@ -37,7 +37,7 @@ class Preset(StrEnum):
 
 
 class Strategy(StrEnum):
-    """How `gp run` searches (`gp.search.config.Strategy`)."""
+    """How `gp run` searches (`gp.evolution.config.Strategy`)."""
 
     GP = "gp"
     RANDOM = "random"

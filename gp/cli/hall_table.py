@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gp.cli.console import console
-from gp.search.hall import Difference, Entry, Hall
+from gp.evolution.hall import Difference, Entry, Hall
 
 _PIPE: Final = 160  # columns where there is no terminal: formulas are long
 _LEAST: Final = 16  # columns for a formula on a narrow terminal

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from gp.search.candidate import Candidate
-from gp.search.engine import Engine, Observer
-from gp.search.hall import finals
+from gp.evolution.candidate import Candidate
+from gp.evolution.engine import Engine, Observer
+from gp.evolution.hall import finals
 
 FINAL_WEIGHT: Final = 4  # a measurement of a finalist takes about as long as that many of candidates
 

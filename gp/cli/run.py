@@ -20,10 +20,10 @@ from gp.cli.errors import CommandError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from gp.evolution.config import Config
+    from gp.evolution.engine import Engine
+    from gp.evolution.hall import Hall
     from gp.run_store import RunStore
-    from gp.search.config import Config
-    from gp.search.engine import Engine
-    from gp.search.hall import Hall
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
@@ -57,9 +57,9 @@ def run(
 
     Of settings that are given twice the later one in this list counts: --preset, --config, --set, an option of its own.
     """
+    from gp.evolution.config import ConfigError  # noqa: PLC0415
+    from gp.evolution.settings import configure, to_toml  # noqa: PLC0415
     from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415 - `gp --help` does without what these import
-    from gp.search.config import ConfigError  # noqa: PLC0415
-    from gp.search.settings import configure, to_toml  # noqa: PLC0415
 
     options = {
         "seed": seed, "population": population, "generations": generations, "steps": steps, "strategy": strategy, "workers": workers,
@@ -104,10 +104,10 @@ def resume(
 def search(store: RunStore, workers: int, quiet: bool, to_stderr: bool) -> tuple[Hall, bool]:
     """Run the search that a record is of, from where it is: its hall of fame, and whether it was interrupted."""
     from gp.cli.progress import make_progress  # noqa: PLC0415
-    from gp.search.engine import Engine  # noqa: PLC0415
-    from gp.search.evaluator import Evaluator  # noqa: PLC0415
-    from gp.search.hall import make_hall  # noqa: PLC0415
-    from gp.search.recall import RecallingScorer  # noqa: PLC0415
+    from gp.evolution.engine import Engine  # noqa: PLC0415
+    from gp.evolution.evaluator import Evaluator  # noqa: PLC0415
+    from gp.evolution.hall import make_hall  # noqa: PLC0415
+    from gp.evolution.recall import RecallingScorer  # noqa: PLC0415
 
     with Evaluator(workers) as evaluator:
         engine = Engine(_settings(store), RecallingScorer(evaluator, store), [store])

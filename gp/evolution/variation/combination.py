@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from gp.search.genome import size
-from gp.search.space import tidy
-from gp.search.variation.parts import X, bounded, count_x, fitting_part, substitute
+from gp.evolution.genome import size
+from gp.evolution.space import tidy
+from gp.evolution.variation.parts import X, bounded, count_x, fitting_part, substitute
 from grammar.tree import Chain, Expression, Number, Unary
 
 COEFFICIENT: Final = 0.2  # the median size of the coefficient of what is added

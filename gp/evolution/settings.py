@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from gp.search.config import KEYS, Config, ConfigError, allowed, check
+from gp.evolution.config import KEYS, Config, ConfigError, allowed, check
 from gp.workers import cores
 
 TABLE: Final = "search"
@@ -25,7 +25,7 @@ def configure(preset: str | None, file: Path | None, assignments: Sequence[str],
     """
     settings: dict[str, Any] = {"workers": cores()}
     if preset is not None:
-        settings |= read_toml(resources.files("gp.search").joinpath("presets", f"{preset}.toml").read_text(encoding="utf-8"), preset)
+        settings |= read_toml(resources.files("gp.evolution").joinpath("presets", f"{preset}.toml").read_text(encoding="utf-8"), preset)
     if file is not None:
         settings |= read_toml(_text(file), str(file))
     for assignment in assignments:

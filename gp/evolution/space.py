@@ -15,7 +15,7 @@ import numpy as np
 
 from codegen.limits import is_pointwise
 from codegen.operators import FUNCTIONS, Operator
-from gp.search.genome import number
+from gp.evolution.genome import number
 from grammar import catalog
 from grammar.tree import Call, Chain, Expression, Name, Number, Unary
 from kernels.programs import program

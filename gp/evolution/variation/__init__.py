@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from gp.search.variation.combination import composition, even, modulation, odd, perturbation
-from gp.search.variation.constants import constant, snap
-from gp.search.variation.edits import deletion, insertion, point, subtree
-from gp.search.variation.exchange import crossover, uniform
-from gp.search.variation.growth import ramped
+from gp.evolution.variation.combination import composition, even, modulation, odd, perturbation
+from gp.evolution.variation.constants import constant, snap
+from gp.evolution.variation.edits import deletion, insertion, point, subtree
+from gp.evolution.variation.exchange import crossover, uniform
+from gp.evolution.variation.growth import ramped
 from grammar.tree import Expression
 
 __all__ = ["OPERATORS", "Operator", "ramped"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
+from gp.evolution.engine import Scorer
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
-from gp.search.engine import Scorer
 
 
 class Record(Protocol):

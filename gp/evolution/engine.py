@@ -14,15 +14,15 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from gp.evolution.candidate import Candidate
+from gp.evolution.config import Config
+from gp.evolution.credit import Credit
+from gp.evolution.genome import canonical_key, size, structure, text_of
+from gp.evolution.screen import profile
+from gp.evolution.space import seeds
+from gp.evolution.variation import OPERATORS, ramped
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
-from gp.search.candidate import Candidate
-from gp.search.config import Config
-from gp.search.credit import Credit
-from gp.search.genome import canonical_key, size, structure, text_of
-from gp.search.screen import profile
-from gp.search.space import seeds
-from gp.search.variation import OPERATORS, ramped
 from grammar.errors import DSLError
 from grammar.tree import Expression
 
@@ -33,7 +33,7 @@ UNFIT: Final = "did not fit"
 
 
 class Scorer(Protocol):
-    """What the engine needs of `gp.search.evaluator.Evaluator`."""
+    """What the engine needs of `gp.evolution.evaluator.Evaluator`."""
 
     def scores(self, texts: Sequence[str], what: Measurement) -> Generator[Score | str]: ...
 

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from gp.evolution.candidate import Candidate, score_json
+from gp.evolution.engine import Engine
+from gp.evolution.genome import canonical_key, short_text
+from gp.evolution.space import catalogue
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score, paired_difference
-from gp.search.candidate import Candidate, score_json
-from gp.search.engine import Engine
-from gp.search.genome import canonical_key, short_text
-from gp.search.space import catalogue
 from grammar import catalog
 from grammar.printer import format_program
 

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from gp.search.genome import places, replace
-from gp.search.space import tidy
-from gp.search.variation.parts import bounded, pick, reals
+from gp.evolution.genome import places, replace
+from gp.evolution.space import tidy
+from gp.evolution.variation.parts import bounded, pick, reals
 from grammar.tree import Chain, Expression, Name, Number
 
 STEP: Final = 0.3  # deviation of the logarithm of a constant's change

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from gp.search.genome import Place, is_boolean, places, size, with_children
+from gp.evolution.genome import Place, is_boolean, places, size, with_children
 from grammar.limits import MAX_DEPTH
 from grammar.tree import Expression, Name, walk
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gp.search.genome import is_boolean, kinds, places, replace, size, with_children
-from gp.search.variation.parts import bounded, pick
+from gp.evolution.genome import is_boolean, kinds, places, replace, size, with_children
+from gp.evolution.variation.parts import bounded, pick
 from grammar.tree import Expression
 
 

@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from gp.search.genome import is_boolean, kinds, places, replace, size
-from gp.search.space import draw, draw_terminal, matching
-from gp.search.variation.growth import fitting
-from gp.search.variation.parts import bounded, pick, reals
+from gp.evolution.genome import is_boolean, kinds, places, replace, size
+from gp.evolution.space import draw, draw_terminal, matching
+from gp.evolution.variation.growth import fitting
+from gp.evolution.variation.parts import bounded, pick, reals
 from grammar.tree import Chain, Expression
 
 NEW_DEPTH: Final = 3  # of a subtree that mutation grows

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gp.search.genome import size
-from gp.search.space import grow
+from gp.evolution.genome import size
+from gp.evolution.space import grow
 from grammar.tree import Expression
 
 
