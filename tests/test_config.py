@@ -19,7 +19,7 @@ from gp.evolution.config import CHOICES, KEYS, OPTIONAL, REAL, WHOLE, Config, Co
 from gp.evolution.settings import configure, read_toml, to_toml
 from gp.run_store import RunStore, read_about
 
-PRESETS = Path(__file__).parents[1] / "gp" / "search" / "presets"
+PRESETS = Path(__file__).parents[1] / "gp" / "evolution" / "presets"
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     **{key: st.integers(*bounds) for key, bounds in WHOLE.items()},
     **{key: st.floats(*bounds) | st.just(int(bounds[1])) for key, bounds in REAL.items() if key != "elite_share"},
