@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from bench import compile, lab, memory, throughput
+from bench import compile, lab, memory, search, throughput
 from bench.measure import Row, print_rows
 from gp.timing import machine
 
@@ -25,6 +25,7 @@ class Suite(StrEnum):
     MEMORY = "memory"
     SIZES = "sizes"
     LAB = "lab"
+    SEARCH = "search"
 
 
 _TITLES: Final = {
@@ -34,6 +35,7 @@ _TITLES: Final = {
     Suite.MEMORY: "Figure 4. Bytes kept for backward, in tensors of x's size",
     Suite.SIZES: "Other sizes, against torch eager (eager/ours)",
     Suite.LAB: "The lab, on one core if nothing else is said (alternative/ours; a step over the sum of its parts)",
+    Suite.SEARCH: "The search: what the engine adds to a candidate, where the time of workers goes, two workers",
 }
 
 
@@ -55,6 +57,7 @@ def main(
         Suite.MEMORY: memory.figure_4,
         Suite.SIZES: lambda: throughput.other_sizes(rounds),
         Suite.LAB: lambda: lab.figures(rounds),
+        Suite.SEARCH: search.figures,
     }
     about = machine()
     Console().print(", ".join(f"{key} {value}" for key, value in about.items()), highlight=False)

@@ -14,16 +14,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import cast
 
-from codegen.build import build_expression
 from codegen.graph import Node, Reduction, Source, constant, mean, mean_depth, shifted, source, topological
 from codegen.instructions import Span
 from codegen.operators import Operator
-from codegen.simplify import make, make_mean, simplify
-
-_ARGUMENTS: Final = "abc"
-
+from codegen.simplify import instantiate, make, make_mean, read_template, simplify
 
 @functools.lru_cache(maxsize=1024)
 def derivative(node: Node, leaf: Node) -> Node:
@@ -37,11 +33,12 @@ def derivative(node: Node, leaf: Node) -> Node:
         if isinstance(current.operator, str):
             slopes[current] = zero
             continue
-        slopes[current] = zero if current.boolean else _chain(current, [slopes[a] for a in current.args], zero)
+        slopes[current] = zero if current.boolean else _chain(current, tuple(map(slopes.__getitem__, current.args)), zero)
     return slopes[node]
 
 
-def _chain(node: Node, slopes: list[Node], zero: Node) -> Node:
+@functools.lru_cache(maxsize=8192)  # two thirds of the nodes of a search's candidates are those of earlier ones
+def _chain(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
     if all(slope is zero for slope in slopes):
         return zero
     if node.name == "div" and slopes[1] is not zero:
@@ -55,7 +52,7 @@ def _chain(node: Node, slopes: list[Node], zero: Node) -> Node:
     return total
 
 
-def _quotient(node: Node, slopes: list[Node], zero: Node) -> Node:
+def _quotient(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
     """(a/b)' = (a' b - a b')/b/b. As one numerator: a'/b - a b'/b^2 would cancel, as it does for x/(1 + |x|) at large x; b is
     divided out twice because b^2 overflows where b does not, and by its reciprocal because a division takes ten cycles."""
     a, b = node.args
@@ -67,31 +64,22 @@ def _quotient(node: Node, slopes: list[Node], zero: Node) -> Node:
 
 
 @functools.cache
+def _placeholders(operator: Operator) -> dict[str, Node]:
+    """What stands in the operator's rules for its arguments, its result and its attribute."""
+    arguments = {name: source(f"?{name}", Span.ELEMENT, boolean=b) for name, b in zip("abc", operator.boolean_arguments, strict=False)}
+    return {**arguments, "y": source("?y", Span.ELEMENT), "n": source("?n", Span.SCALAR)}
+
+
+@functools.cache
 def _templates(operator: Operator) -> tuple[Node, ...]:
-    scope = {
-        name: source(f"?{name}", Span.ELEMENT, boolean=b)
-        for name, b in zip(_ARGUMENTS, (*operator.boolean_arguments, False, False, False), strict=False)
-    }
-    scope |= {"y": source("?y", Span.ELEMENT), "n": source("?n", Span.SCALAR)}
-    return tuple(build_expression(rule, scope) for rule in operator.derivative)
+    return tuple(read_template(rule, _placeholders(operator)) for rule in operator.derivative)
 
 
 def _partial(node: Node, k: int) -> Node:
     """The rule of the node's operator for argument k, with the node's arguments filled in."""
     operator = cast(Operator, node.operator)
-    values = {f"?{name}": arg for name, arg in zip(_ARGUMENTS, node.args, strict=False)}
-    values["?y"] = node
-    if isinstance(node.attribute, int):
-        values["?n"] = constant(float(node.attribute))
-
-    def fill(template: Node) -> Node:
-        if isinstance(template.attribute, Source):
-            return values[template.attribute.name]
-        if isinstance(template.operator, str):
-            return template
-        return make(template.operator, *(fill(a) for a in template.args), attribute=cast("int | None", template.attribute))
-
-    return fill(_templates(operator)[k])
+    values = [*node.args, node, *([constant(float(node.attribute))] if isinstance(node.attribute, int) else [])]
+    return instantiate(_templates(operator)[k], dict(zip(_placeholders(operator).values(), values, strict=False)))
 
 
 @dataclass(frozen=True, slots=True)

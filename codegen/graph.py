@@ -46,14 +46,18 @@ Attribute = float | int | Source | Reduction | None
 
 
 class Node:
-    """One operation. Compared by identity: interning makes equal nodes the same object. Made by the functions below only."""
+    """One operation. Compared by identity: interning makes equal nodes the same object. Made by the functions below only.
 
-    __slots__ = ("__weakref__", "args", "attribute", "boolean", "constant", "operator", "order", "span")
+    The name is the operator's, or "constant", "slot", "input", "mean" or "limit".
+    """
+
+    __slots__ = ("__weakref__", "args", "attribute", "boolean", "constant", "name", "operator", "order", "span")
 
     def __init__(
         self, operator: Operator | str, args: tuple[Node, ...], attribute: Attribute, boolean: bool, span: Span, constant: bool
     ) -> None:
-        self.operator: Final = operator  # an Operator, or one of "constant", "slot", "input", "mean", "limit"
+        self.operator: Final = operator  # an Operator, or the name of a leaf
+        self.name: Final = operator if isinstance(operator, str) else operator.name
         self.args: Final = args
         self.attribute: Final = attribute
         self.boolean: Final = boolean
@@ -61,14 +65,8 @@ class Node:
         self.constant: Final = constant  # made of constants and slots alone
         # A key for the order of commutative operands. The values of constants that are not structural stay out of it: programs
         # that differ in them alone must have the same structure.
-        name = operator if isinstance(operator, str) else operator.name
-        shown = "" if name in ("constant", "slot") and not is_structural(self) else repr(attribute)
-        self.order: Final[int] = zlib.crc32(f"{name} {shown} {[a.order for a in args]}".encode())
-
-    @property
-    def name(self) -> str:
-        """The operator's name; "constant", "slot", "input", "mean" or "limit" for a leaf."""
-        return self.operator if isinstance(self.operator, str) else self.operator.name
+        shown = "" if self.name in ("constant", "slot") and not is_structural(self) else repr(attribute)
+        self.order: Final = zlib.crc32(f"{self.name} {shown} {[a.order for a in args]}".encode())
 
     def __repr__(self) -> str:
         attribute = "" if self.attribute is None else f"[{self.attribute}]"
@@ -78,11 +76,12 @@ class Node:
 _interned: weakref.WeakValueDictionary[tuple[object, ...], Node] = weakref.WeakValueDictionary()
 
 
-def _intern(key: tuple[object, ...], create: Callable[[], Node]) -> Node:
+def _intern(
+    key: tuple[object, ...], operator: str, args: tuple[Node, ...], attribute: Attribute, boolean: bool, span: Span, constant: bool
+) -> Node:
     found = _interned.get(key)
     if found is None:
-        found = create()
-        _interned[key] = found
+        found = _interned[key] = Node(operator, args, attribute, boolean, span, constant)
     return found
 
 
@@ -95,35 +94,35 @@ def is_structural(node: Node) -> bool:
 def constant(value: float) -> Node:
     """A real constant, at float64 precision."""
     number = float(value)
-    return _intern(("constant", struct.pack("<d", number)), lambda: Node("constant", (), number, False, Span.SCALAR, True))
+    return _intern(("constant", struct.pack("<d", number)), "constant", (), number, False, Span.SCALAR, True)
 
 
 def truth(value: bool) -> Node:
     """A boolean constant."""
-    return _intern(("truth", value), lambda: Node("constant", (), float(value), True, Span.SCALAR, True))
+    return _intern(("truth", value), "constant", (), float(value), True, Span.SCALAR, True)
 
 
 def slot(index: int) -> Node:
     """A real constant that is known only when the kernel is launched: the `index`-th of the launch's constants."""
-    return _intern(("slot", index), lambda: Node("slot", (), index, False, Span.SCALAR, True))
+    return _intern(("slot", index), "slot", (), index, False, Span.SCALAR, True)
 
 
 def source(name: str, span: Span, shift: int = 0, boolean: bool = False) -> Node:
     """An input: a tensor (`ELEMENT`), one number per channel (`CHANNEL`) or one number (`SCALAR`)."""
     attribute = Source(name, span, shift if span in (Span.CHANNEL, Span.ELEMENT) else 0)
-    return _intern(("input", attribute, boolean), lambda: Node("input", (), attribute, boolean, span, False))
+    return _intern(("input", attribute, boolean), "input", (), attribute, boolean, span, False)
 
 
 def mean(argument: Node, over: Over, shift: int = 0) -> Node:
     """The arithmetic mean of an expression over the tensor, over each row's channels, or over each channel's rows."""
     span = OVER_SPAN[over]
     attribute = Reduction(over, shift if span is Span.CHANNEL else 0)
-    return _intern(("mean", attribute, argument), lambda: Node("mean", (argument,), attribute, False, span, False))
+    return _intern(("mean", attribute, argument), "mean", (argument,), attribute, False, span, False)
 
 
 def limit(argument: Node, end: float) -> Node:
     """The limit of an expression of x and constants as x goes to `end`, -inf or inf: a constant that is found at launch."""
-    return _intern(("limit", end, argument), lambda: Node("limit", (argument,), end, False, Span.SCALAR, True))
+    return _intern(("limit", end, argument), "limit", (argument,), end, False, Span.SCALAR, True)
 
 
 def apply(operator: Operator, *args: Node, attribute: int | None = None) -> Node:
@@ -131,49 +130,50 @@ def apply(operator: Operator, *args: Node, attribute: int | None = None) -> Node
 
     Raises TypeError when a boolean stands where a real number belongs, or the reverse.
     """
-    if tuple([a.boolean for a in args]) != operator.boolean_arguments:
-        raise TypeError(f"{operator.name} does not take {list(args)}")
-    if operator.commutative and _rank(args[1]) < _rank(args[0]):
-        args = (args[1], args[0])
-    span = Span.SCALAR
-    for a in args:
-        span = span.join(a.span)
-
-    def create() -> Node:
-        return Node(operator, args, attribute, operator.boolean_result, span, all(a.constant for a in args))
-
-    return _intern((operator, args, attribute), create)
-
-
-def _rank(node: Node) -> tuple[bool, int]:
-    return not node.constant, node.order
+    if operator.commutative:
+        left, right = args
+        if (not right.constant, right.order) < (not left.constant, left.order):
+            args = (right, left)
+    key = (operator, args, attribute)
+    found = _interned.get(key)
+    if found is None:
+        if tuple([a.boolean for a in args]) != operator.boolean_arguments:
+            raise TypeError(f"{operator.name} does not take {list(args)}")
+        span, constant = Span.SCALAR, True
+        for a in args:
+            span = span.join(a.span)
+            constant = constant and a.constant
+        found = _interned[key] = Node(operator, args, attribute, operator.boolean_result, span, constant)
+    return found
 
 
 def topological(roots: Iterable[Node], through_means: bool = True) -> list[Node]:
     """Every node that the roots depend on, arguments before users, each once. Without `through_means` a mean is a leaf."""
-    seen: set[Node] = set()
-    order: list[Node] = []
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
+    order: dict[Node, None] = {}
+    stack = list(roots)
+    stack.reverse()
     while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            if not node.args:
-                order.append(node)
-                continue
-            stack.append((node, True))
-            if through_means or node.operator != "mean":
-                stack.extend([(a, False) for a in reversed(node.args) if a not in seen])
-    return order
+        node = stack.pop()
+        if node in order:
+            continue
+        if through_means or node.operator != "mean":
+            for a in node.args:
+                if a not in order:
+                    stack.append(node)
+                    stack += node.args[::-1]
+                    break
+            else:
+                order[node] = None
+        else:
+            order[node] = None
+    return list(order)
 
 
 def rebuild(roots: Sequence[Node], visit: Callable[[Node, tuple[Node, ...]], Node], through_means: bool = True) -> list[Node]:
     """The roots with every node replaced by `visit(node, new arguments)`, bottom up; linear in the size of the graph."""
     new: dict[Node, Node] = {}
     for node in topological(roots, through_means):
-        args = tuple(new[a] for a in node.args) if through_means or node.operator != "mean" else node.args
+        args = tuple(map(new.__getitem__, node.args)) if through_means or node.operator != "mean" else node.args
         new[node] = visit(node, args)
     return [new[root] for root in roots]
 

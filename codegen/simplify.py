@@ -7,13 +7,13 @@ a - a therefore stay). Every node is made once, so the pass is linear in the siz
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
 
 from codegen.build import build_expression, power
-from codegen.graph import OVER_SPAN, Node, Reduction, apply, constant, mean, rebuild, source, truth, with_args
+from codegen.graph import OVER_SPAN, Attribute, Node, Reduction, apply, constant, mean, rebuild, source, truth, with_args
 from codegen.instructions import Span
 from codegen.operators import OPERATORS, Operator
 from codegen.rules import RULES
@@ -23,7 +23,8 @@ _PLACEHOLDERS: Final = {
     **{name: source(f"?{name}", Span.ELEMENT, boolean=True) for name in "p"},
 }
 _NAMES: Final = {node: name for name, node in _PLACEHOLDERS.items()}
-Captures = dict[str, Node]
+Captures = dict[Node, Node]
+Kind = Node | tuple[Operator | str, bool]
 
 
 def simplify(roots: Sequence[Node]) -> list[Node]:
@@ -36,7 +37,7 @@ def _remake(node: Node, args: tuple[Node, ...]) -> Node:
         return make_mean(args[0], node.attribute)
     if isinstance(node.operator, str):
         return node
-    return make(node.operator, *args, attribute=cast("int | None", node.attribute))
+    return _make(node.operator, args, node.attribute)
 
 
 def make_mean(argument: Node, reduction: Reduction) -> Node:
@@ -48,8 +49,12 @@ def make_mean(argument: Node, reduction: Reduction) -> Node:
 
 def make(operator: Operator | str, *args: Node, attribute: int | None = None) -> Node:
     """The simplified application of an operator (or of the one with that name) to simplified nodes."""
-    op = OPERATORS[operator] if isinstance(operator, str) else operator
-    node = power(*args) if op.name == "pow" else apply(op, *args, attribute=attribute)
+    return _make(OPERATORS[operator] if isinstance(operator, str) else operator, args, attribute)
+
+
+@functools.lru_cache(maxsize=8192)  # two thirds of what a search asks for was made for earlier candidates
+def _make(operator: Operator, args: tuple[Node, ...], attribute: Attribute) -> Node:
+    node = power(*args) if operator.name == "pow" else apply(operator, *args, attribute=cast("int | None", attribute))
     if isinstance(node.operator, str):
         return node
     folded = _fold(node)
@@ -57,9 +62,9 @@ def make(operator: Operator | str, *args: Node, attribute: int | None = None) ->
         return folded
     if node.name == "where" and node.args[0].operator == "constant":
         return node.args[1] if node.args[0].attribute else node.args[2]
-    for pattern, replacement in _candidates(node.name, tuple([a.name for a in node.args])):
+    for pattern, replacement in _candidates(node.operator, tuple([_kind(a) for a in node.args]), len(set(node.args)) < len(node.args)):
         captures: Captures = {}
-        if _match(pattern, node, captures):
+        if _match_all(pattern, node.args, captures):
             result = instantiate(replacement, captures)
             if result is not node:
                 return result
@@ -67,9 +72,15 @@ def make(operator: Operator | str, *args: Node, attribute: int | None = None) ->
 
 
 def instantiate(template: Node, captures: Captures) -> Node:
-    """The template with placeholders (inputs named ?a, ?b, ...) replaced, made by `make`."""
-    name = _NAMES.get(template)
-    return captures[name] if name is not None else _remake(template, tuple(instantiate(a, captures) for a in template.args))
+    """The template with placeholders (inputs whose names start with ?) replaced, made by `make`."""
+    if isinstance(template.operator, str):
+        return captures.get(template, template)
+    return _make(template.operator, tuple([instantiate(a, captures) for a in template.args]), template.attribute)
+
+
+def read_template(text: str, placeholders: Mapping[str, Node]) -> Node:
+    """A side of a rule as a graph over placeholders, with its constants folded."""
+    return rebuild([build_expression(text, placeholders)], _folded)[0]
 
 
 def _fold(node: Node) -> Node | None:
@@ -92,45 +103,69 @@ def _folded(node: Node, args: tuple[Node, ...]) -> Node:
 
 
 @functools.cache
-def _rules_by_operator() -> dict[str, list[tuple[Node, Node]]]:
-    table: dict[str, list[tuple[Node, Node]]] = {}
-    for left, right in RULES:
-        pattern = rebuild([build_expression(left, _PLACEHOLDERS)], _folded)[0]
-        table.setdefault(pattern.name, []).append((pattern, build_expression(right, _PLACEHOLDERS)))
-    return table
+def _rules() -> list[tuple[Node, Node]]:
+    return [(read_template(left, _PLACEHOLDERS), read_template(right, _PLACEHOLDERS)) for left, right in RULES]
 
 
 @functools.cache
-def _candidates(operator: str, arguments: tuple[str, ...]) -> list[tuple[Node, Node]]:
-    """The rules for an operator whose arguments are of these kinds (names of nodes). Few of the table's fit any one node."""
-    orders = (arguments, arguments[::-1]) if OPERATORS[operator].commutative else (arguments,)
+def _literals() -> frozenset[Node]:
+    """The constants that stand in patterns as arguments of the outermost operator."""
+    return frozenset(a for pattern, _ in _rules() for a in pattern.args if a.operator == "constant")
 
-    def fits(pattern: Node) -> bool:
-        return any(all(p in _NAMES or p.name == name for p, name in zip(pattern.args, names, strict=True)) for names in orders)
 
-    return [rule for rule in _rules_by_operator().get(operator, []) if fits(rule[0])]
+def _kind(node: Node) -> Kind:
+    """What rules are chosen by: a literal itself; of anything else the operator, and whether it is made of constants."""
+    return node if node in _literals() else (node.operator, node.constant)
+
+
+@functools.cache
+def _candidates(operator: Operator, kinds: tuple[Kind, ...], repeated: bool) -> list[tuple[tuple[Node, ...], Node]]:
+    """The rules that an operator's arguments of these kinds may match (`repeated`: one of them occurs twice), each as the arguments
+    of its pattern, in the order or orders that fit, and its replacement. Three of four that are left do match."""
+    found = []
+    for pattern, replacement in _rules():
+        if pattern.operator is operator and (repeated or len(set(pattern.args)) == len(pattern.args)):
+            found += [(parts, replacement) for parts in _orders(pattern) if all(map(_admits, parts, kinds))]
+    return found
+
+
+def _orders(pattern: Node) -> tuple[tuple[Node, ...], ...]:
+    """The arguments of a pattern, and swapped where the operator commutes."""
+    swapped = pattern.args[::-1]
+    return (pattern.args, swapped) if cast(Operator, pattern.operator).commutative and swapped != pattern.args else (pattern.args,)
+
+
+def _admits(part: Node, kind: Kind) -> bool:
+    if isinstance(kind, Node):
+        return part is kind or (part in _NAMES and _NAMES[part] not in "uv")
+    operator, is_constant = kind
+    name = _NAMES.get(part)
+    return part.operator == operator if name is None else name not in ("uv" if is_constant else "km")
+
+
+def _match_all(parts: tuple[Node, ...], args: tuple[Node, ...], captures: Captures) -> bool:
+    for part, argument in zip(parts, args, strict=True):
+        if not _match(part, argument, captures):
+            return False
+    return True
 
 
 def _match(pattern: Node, node: Node, captures: Captures) -> bool:
-    name = _NAMES.get(pattern)
-    if name is not None:
-        if name in captures:
-            return captures[name] is node
-        if pattern.boolean is not node.boolean or (name in "kmuv" and node.constant is not (name in "km")):
-            return False
-        captures[name] = node
-        return True
-    if pattern.operator != node.operator or pattern.attribute != node.attribute:
-        return False
+    """Whether the node fits; `captures` then says what the placeholders stand for, and is of no use otherwise."""
     if not pattern.args:
-        return pattern is node
-    orders = (node.args, node.args[::-1]) if cast(Operator, node.operator).commutative else (node.args,)
-    for args in orders:
+        name = _NAMES.get(pattern)
+        if name is None:
+            return pattern is node
+        if pattern.boolean is not node.boolean or name in ("uv" if node.constant else "km"):
+            return False
+        return captures.setdefault(pattern, node) is node
+    if pattern.operator is not node.operator or pattern.attribute != node.attribute:
+        return False
+    if not node.operator.commutative:
+        return _match_all(pattern.args, node.args, captures)
+    for parts in _orders(pattern):
         trial = dict(captures)
-        for part, argument in zip(pattern.args, args, strict=True):
-            if not _match(part, argument, trial):
-                break
-        else:
+        if _match_all(parts, node.args, trial):
             captures.update(trial)
             return True
     return False

@@ -33,9 +33,9 @@ def abstract(roots: Sequence[Node]) -> tuple[list[Node], tuple[float, ...]]:
 def serialise(roots: Sequence[Node]) -> str:
     """The structure as text: equal texts are equal graphs, node for node. One line a node, arguments by line number."""
     order = topological(roots)
-    index = {node: k for k, node in enumerate(order)}
-    lines = [f"{node.name}[{node.attribute}]{'?' * node.boolean}({','.join(str(index[a]) for a in node.args)})" for node in order]
-    return ";".join([*lines, ",".join(str(index[root]) for root in roots)])
+    index = {node: str(k) for k, node in enumerate(order)}
+    lines = [f"{n.name}[{n.attribute}]{'?' if n.boolean else ''}({','.join(map(index.__getitem__, n.args))})" for n in order]
+    return ";".join([*lines, ",".join([index[root] for root in roots])])
 
 
 Tape = tuple[tuple[str, "float | int | None", tuple[int, ...]], ...]

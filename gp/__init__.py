@@ -12,14 +12,19 @@ from gp._packages import check_packages
 
 check_packages()
 
-__all__ = ["Activation", "DSLError", "activation", "lab"]
+__all__ = ["Activation", "Config", "DSLError", "Run", "activation", "lab", "resume", "search"]
 
 if TYPE_CHECKING:
     from gp import lab
+    from gp.evolution.config import Config
+    from gp.run import Run, resume, search
     from grammar import DSLError
     from kernels.module import Activation, activation
 else:
-    _HOMES = {"DSLError": "grammar", "Activation": "kernels.module", "activation": "kernels.module"}
+    _HOMES = {
+        "DSLError": "grammar", "Activation": "kernels.module", "activation": "kernels.module", "Config": "gp.evolution.config",
+        "Run": "gp.run", "resume": "gp.run", "search": "gp.run",
+    }  # fmt: skip
 
     def __getattr__(name: str) -> object:
         if name not in __all__:

@@ -1,12 +1,14 @@
 """A run's record, which is also its checkpoint: one SQLite file, in a directory with the hall of fame as files beside it.
 
-run.sqlite          settings and versions, every candidate with its lineage and fate, every score that was measured
+run.sqlite          settings and versions; every candidate with its lineage and fate; what each seed of each of them measured, and the
+                    seconds it took; the state of the search after its last generation
 hall_of_fame.json   the best, measured again; the same for the same seed, byte for byte
 hall_of_fame/NN.act the best as files that `gp show` and `gp.activation` read
 
-A search is a function of its seed and of the scores that it is told. So a run goes on by doing again what it did, with the scores that
-are on record in place of training: it makes the same candidates in the same order, and ends as it would have without the interruption.
-Every score is committed as it comes (write-ahead log), so a process that is killed loses no more than what was being measured.
+A search is a function of its settings and of the results that it is told. So a run goes on from the state after its last whole
+generation, with the results on record in place of training: it makes the same candidates in the same order, and ends as it would
+have without the interruption. Every result is committed as it comes (write-ahead log), so a process that is killed loses no more
+than what was being measured.
 """
 
 from __future__ import annotations
@@ -15,36 +17,49 @@ import contextlib
 import json
 import platform
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import numpy as np
 from filelock import FileLock, Timeout
 
+from gp.evolution.admission import behaviour
 from gp.evolution.candidate import Candidate
+from gp.evolution.cascade import Result
 from gp.evolution.config import Config
-from gp.evolution.engine import Observer
+from gp.evolution.engine import Engine, Observer, named_in
+from gp.evolution.genome import genome
 from gp.evolution.hall import Entry, Hall
-from gp.lab.measure import lab_fingerprint
+from gp.lab.measure import SeedResult, lab_fingerprint
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
+from gp.workers import Failure
 from kernels.fingerprint import fingerprint
 
 FILE: Final = "run.sqlite"
-_FORMAT: Final = "run/1"
+_FORMAT: Final = "run/2"
 _SCHEMA: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE candidates (
-    number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, origin TEXT NOT NULL, parents TEXT NOT NULL, text TEXT NOT NULL,
-    reason TEXT, score REAL
+    number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, island INTEGER NOT NULL, origin TEXT NOT NULL, parents TEXT NOT NULL,
+    text TEXT NOT NULL, structure INTEGER NOT NULL, keys BLOB NOT NULL, cost INTEGER NOT NULL, size INTEGER NOT NULL,
+    stages INTEGER NOT NULL, difference REAL, differences TEXT NOT NULL, score TEXT, stopped TEXT, reason TEXT
 ) STRICT;
-CREATE TABLE scores (
-    measurement TEXT NOT NULL, text TEXT NOT NULL, result TEXT NOT NULL, PRIMARY KEY (measurement, text)
+CREATE TABLE results (
+    measurement TEXT NOT NULL, text TEXT NOT NULL, seed INTEGER NOT NULL, inside BLOB, outside BLOB, seconds REAL, compiled REAL,
+    failure TEXT, PRIMARY KEY (measurement, text, seed)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE networks (
+    measurement TEXT NOT NULL, seed INTEGER NOT NULL, variance BLOB NOT NULL, constant_error BLOB NOT NULL,
+    PRIMARY KEY (measurement, seed)
 ) STRICT, WITHOUT ROWID;
 """
+_COLUMNS: Final = 16  # of a candidate
+_SCORE: Final = tuple(f.name for f in fields(Score) if f.name not in ("seconds", "parts"))
 
 
 class RunDirectoryError(OSError):
@@ -53,11 +68,16 @@ class RunDirectoryError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A candidate on record: its number, its text, and its score in the search."""
+    """A candidate on record: its number, its text, how many stages it completed, its score in the last of them and how much that is
+    better than gelu's, its cost and its size."""
 
     number: int
     text: str
+    stages: int
+    difference: float
     score: float
+    cost: int
+    size: int
 
 
 class RunStore(Observer):
@@ -67,6 +87,10 @@ class RunStore(Observer):
         self.folder = folder
         self._lock = lock
         self._connection = connection
+        self.engine: Engine | None = None
+        self._waiting: list[Candidate] = []
+        self._keys: dict[Measurement, str] = {}
+        self._references: dict[tuple[str, int], tuple[tuple[float, ...], tuple[float, ...]]] = {}
 
     @classmethod
     def create(cls, folder: Path, config: Config) -> RunStore:
@@ -123,38 +147,93 @@ class RunStore(Observer):
         self.close()
 
     def rejected(self, candidate: Candidate) -> None:
-        self._add(candidate)
+        self._waiting.append(candidate)
 
-    def evaluated(self, candidate: Candidate) -> None:
-        self._add(candidate)
+    def judged(self, candidate: Candidate) -> None:
+        self._waiting.append(candidate)
 
-    def _add(self, candidate: Candidate) -> None:
-        score = None if candidate.score is None else candidate.score.score
-        row = (
-            candidate.number,
-            candidate.generation,
-            candidate.origin,
-            json.dumps(candidate.parents),
-            candidate.text,
-            candidate.reason,
-            score,
-        )
+    def generation_started(self, generation: int, candidates: Sequence[Candidate]) -> None:
+        self._waiting += candidates
         with self._writing():
-            self._connection.execute("INSERT OR REPLACE INTO candidates VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._flush()
 
-    def recall(self, text: str, what: Measurement) -> Score | str | None:
-        """What is on record of a measurement: a score, why there is none, or nothing."""
-        found = self._connection.execute("SELECT result FROM scores WHERE measurement = ? AND text = ?", (what.key, text)).fetchone()
+    def generation_finished(self, generation: int) -> None:
+        with self._writing():
+            self._connection.execute("BEGIN")
+            self._flush()
+            if self.engine is not None:
+                value = json.dumps(self.engine.state())
+                self._connection.execute("INSERT OR REPLACE INTO about VALUES ('state', ?)", (value,))
+            self._connection.execute("COMMIT")
+
+    def _flush(self) -> None:
+        """Write the candidates that wait; later rows of a candidate replace earlier ones."""
+        places = ", ".join("?" * _COLUMNS)
+        self._connection.executemany(f"INSERT OR REPLACE INTO candidates VALUES ({places})", map(_row, self._waiting))
+        self._waiting = []
+
+    def attach(self, engine: Engine) -> None:
+        """Hear what the engine does, and bring it to where the record is."""
+        self.engine = engine
+        engine.observers.append(self)
+        found = self._connection.execute("SELECT value FROM about WHERE name = 'state'").fetchone()
+        state = None if found is None else json.loads(found[0])
+        with self._writing():  # what came after is done again
+            self._connection.execute("DELETE FROM candidates WHERE generation >= ?", (0 if state is None else state["generation"],))
+        if state is not None:
+            known = (int(key) for (keys,) in self._connection.execute("SELECT keys FROM candidates") for key in np.frombuffer(keys, "<i8"))
+            engine.restore(state, {number: self._candidate(number) for number in sorted(named_in(state))}, known)
+
+    def _candidate(self, number: int) -> Candidate:
+        """A candidate on record."""
+        row = self._connection.execute("SELECT * FROM candidates WHERE number = ?", (number,)).fetchone()
+        _, generation, island, origin, parents, text, structure, keys, cost, size, _, _, differences, score, stopped, reason = row
+        program = genome(text)
+        return Candidate(
+            number, generation, island, origin, tuple(json.loads(parents)), program, text, structure,
+            tuple(np.frombuffer(keys, "<i8").tolist()), cost, size, behaviour(program), tuple(json.loads(differences)),
+            None if score is None else Score(**json.loads(score), seconds=0.0), stopped, reason,
+        )  # fmt: skip
+
+    def recall(self, text: str, what: Measurement, seed: int) -> Result | None:
+        """What is on record of a measurement, if it is."""
+        key = self._key(what)
+        query = "SELECT inside, outside, seconds, compiled, failure FROM results WHERE measurement = ? AND text = ? AND seed = ?"
+        found = self._connection.execute(query, (key, text, seed)).fetchone()
         if found is None:
             return None
-        result = json.loads(found[0])
-        return result if isinstance(result, str) else Score(**result)
+        inside, outside, seconds, compiled, failure = found
+        if failure is not None:
+            return Failure(failure)
+        return SeedResult(_numbers(inside), _numbers(outside), *self._networks(key, seed), seconds, compiled)
 
-    def remember(self, text: str, what: Measurement, result: Score | str) -> None:
+    def remember(self, text: str, what: Measurement, seed: int, result: Result) -> None:
         """Record a measurement."""
-        value = json.dumps(result if isinstance(result, str) else asdict(result))
+        key = self._key(what)
+        row: tuple[object, ...] = (key, text, seed, None, None, None, None, None)
         with self._writing():
-            self._connection.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (what.key, text, value))
+            if isinstance(result, Failure):
+                row = (*row[:7], result.reason)
+            else:
+                row = (*row[:3], _bytes(result.inside), _bytes(result.outside), result.seconds, result.compiled, None)
+                if (key, seed) not in self._references:
+                    self._references[key, seed] = result.variance, result.constant_error
+                    reference = (key, seed, _bytes(result.variance), _bytes(result.constant_error))
+                    self._connection.execute("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?)", reference)
+            self._connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def _networks(self, key: str, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What the errors of networks with a seed are measured against; it is the same for all candidates."""
+        if (key, seed) not in self._references:
+            query = "SELECT variance, constant_error FROM networks WHERE measurement = ? AND seed = ?"
+            variance, constant_error = self._connection.execute(query, (key, seed)).fetchone()
+            self._references[key, seed] = _numbers(variance), _numbers(constant_error)
+        return self._references[key, seed]
+
+    def _key(self, what: Measurement) -> str:
+        if what not in self._keys:
+            self._keys[what] = what.key
+        return self._keys[what]
 
     def save_hall(self, hall: Hall) -> None:
         """Record the hall of fame, and write it as files."""
@@ -190,20 +269,33 @@ def read_about(folder: Path) -> dict[str, str]:
     return about
 
 
+def read_hall(folder: Path) -> Hall | None:
+    """The hall of fame of a finished run."""
+    about = read_about(folder)
+    return Hall.from_json(json.loads(about["hall"])) if "hall" in about else None
+
+
 def read_best(folder: Path, count: int) -> list[Found]:
-    """The best candidates on record that fit, by their score in the search."""
-    rows = _read(
-        folder, f"SELECT number, text, score FROM candidates WHERE reason IS NULL ORDER BY score, length(text), text LIMIT {count:d}"
-    )
-    return [Found(*row) for row in rows]
+    """The best candidates on record that fit: those that completed more stages first."""
+    return _found(folder, f"ORDER BY stages DESC, difference, length(text), text LIMIT {count:d}")
+
+
+def read_judged(folder: Path, stages: int) -> list[Found]:
+    """All candidates on record that fit and completed so many stages."""
+    return _found(folder, f"AND stages >= {stages:d} ORDER BY number")
+
+
+def _found(folder: Path, rest: str) -> list[Found]:
+    query = "SELECT number, text, stages, difference, json_extract(score, '$.score'), cost, size FROM candidates"
+    return [Found(*row) for row in _read(folder, f"{query} WHERE reason IS NULL AND score IS NOT NULL {rest}")]
 
 
 def read_progress(folder: Path) -> tuple[int, int]:
     """How many generations have begun, and how many candidates were trained."""
-    ((generations, trained),) = _read(
-        folder, "SELECT coalesce(max(generation) + 1, 0), (SELECT count(*) FROM candidates WHERE score IS NOT NULL) FROM candidates"
-    )
-    return generations, trained
+    begun = "SELECT coalesce(max(generation) + 1, 0) FROM candidates WHERE origin NOT IN ('tuning', 'snapping')"
+    trained = "SELECT count(*) FROM candidates WHERE score IS NOT NULL"
+    ((generations,),), ((count,),) = _read(folder, begun), _read(folder, trained)
+    return generations, count
 
 
 def _read(folder: Path, query: str) -> list[Any]:
@@ -215,6 +307,29 @@ def _read(folder: Path, query: str) -> list[Any]:
             return connection.execute(query).fetchall()
     except sqlite3.Error as error:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
+
+
+def _row(candidate: Candidate) -> tuple[object, ...]:
+    """The columns of a candidate; no times, so that a run that was interrupted has the same."""
+    c, found = candidate, candidate.score
+    return (
+        c.number, c.generation, c.island, c.origin, json.dumps(c.parents), c.text, c.structure, np.array(c.keys, "<i8").tobytes(), c.cost,
+        c.size, len(c.differences), c.differences[-1] if c.differences else None, json.dumps(c.differences),
+        None if found is None else _plain(found), c.stopped, c.reason,
+    )  # fmt: skip
+
+
+def _plain(score: Score) -> str:
+    """A score as JSON, without the time that it took; `asdict` would copy every part, which takes as long as to make a child."""
+    return json.dumps({name: getattr(score, name) for name in _SCORE})
+
+
+def _bytes(numbers: Sequence[float]) -> bytes:
+    return np.array(numbers, "<f8").tobytes()
+
+
+def _numbers(stored: bytes) -> tuple[float, ...]:
+    return tuple(np.frombuffer(stored, "<f8").tolist())
 
 
 def _code() -> str:
@@ -240,4 +355,4 @@ def _locked(folder: Path) -> FileLock:
 
 def _program(entry: Entry, hall: Hall) -> str:
     known = f", known as {entry.name}" if entry.name else ""
-    return f"# Found by `gp run --seed {hall.seed}`{known}.\n# Score out of distribution {entry.score.score:.4f}.\n{entry.formula}\n"
+    return f"# Found by `gp run --seed {hall.seed}`{known}.\n# Score out of distribution {entry.score:.4f}.\n{entry.formula}\n"

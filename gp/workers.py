@@ -1,4 +1,4 @@
-"""Worker processes that can be lost: each runs one job at a time, and is killed and replaced when it takes too long or crashes.
+"""Worker processes that can be lost: each runs one job at a time, and is replaced when it takes too long or too much, or crashes.
 
 A worker is a fresh Python that imports what a job names, not a copy of this process: it needs no guard in the user's script, has one
 thread for numerics, and does without torch unless a job needs it. It finds modules where this process does.
@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREAD
 _START_LIMIT: Final = 60.0  # seconds for a worker to start and prepare; only then does the time of its first job run
 _LAST_WORDS: Final = 1.0  # seconds for a worker that closed its end to exit; it does so on its way out
 _GRACE: Final = 1.0  # seconds past its limit after which a worker ends by itself, should this process be gone or busy
+_OUT_OF_MEMORY: Final = 77  # exit status of a worker that got no memory; no job has it by accident, as 1 or 2 might be
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,10 @@ class Failure:
 
 
 class _Worker:
-    def __init__(self, prepare: str) -> None:
+    def __init__(self, prepare: str, memory: int) -> None:
         ours, theirs = socket.socketpair()
         environment = os.environ | dict.fromkeys(_ONE_THREAD, "1")
-        life = f"import sys; sys.path[:] = {sys.path!r}; from gp.workers import serve; serve({theirs.fileno()}, {prepare!r})"
+        life = f"import sys; sys.path[:] = {sys.path!r}; from gp.workers import serve; serve({theirs.fileno()}, {prepare!r}, {memory})"
         # A process group of its own: a terminal's Ctrl-C is for the parent, which decides.
         self.process = subprocess.Popen(
             [sys.executable, "-c", life], pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
@@ -58,21 +60,30 @@ class _Worker:
         self.index = -1  # of the job in hand
         self.limit = 0.0
         self.deadline = time.monotonic() + _START_LIMIT
-        self._started = False
+        self._memory = memory
+        self._began: float | None = None  # when it had both started and a job in hand
 
     def give(self, index: int, job: Job) -> None:
         self.index, self.limit = index, job.limit
-        if self._started:
-            self.deadline = time.monotonic() + job.limit
+        if self._began is not None:
+            self._begin()
         self.connection.send(job)
+
+    def _begin(self) -> None:
+        self._began = time.monotonic()
+        self.deadline = self._began + self.limit
+
+    @property
+    def seconds(self) -> float:
+        """How long it has worked on the job in hand."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
     def receive(self) -> tuple[bool, Any]:
         """Whether the job is done, and its result: the first message of a worker says that it has started."""
         result = self.connection.recv()
-        if self._started:
+        if self._began is not None:
             return True, result
-        self._started = True
-        self.deadline = time.monotonic() + self.limit
+        self._begin()
         return False, None
 
     def end(self) -> int:
@@ -88,6 +99,8 @@ class _Worker:
         code = self.end()
         if code == -signal.SIGALRM:  # its own timer
             return f"took longer than {self.limit:g} s"
+        if code == _OUT_OF_MEMORY:
+            return f"took more than {self._memory / 1e6:g} MB" if self._memory else "ran out of memory"
         return f"the worker crashed ({signal.Signals(-code).name})" if code < 0 else f"the worker ended (exit status {code})"
 
 
@@ -95,32 +108,36 @@ class Workers:
     """`count` processes, started when there is work for them. A context: leaving it ends them.
 
     `prepare` ("package.module:name") is called in each of them first; what it takes does not count towards the limit of a job.
+    `memory`: the bytes of data that a worker may have with its job, 0 for no limit. Linux alone counts them; elsewhere there is none.
+    `busy`: the seconds that workers have had a job in hand, all of them together, without those in which they started and prepared.
     """
 
-    def __init__(self, count: int, prepare: str = "") -> None:
+    def __init__(self, count: int, prepare: str = "", memory: int = 0) -> None:
         if count < 1:
             raise ValueError(f"there must be at least one worker, not {count}")
         self.count = count
+        self.busy = 0.0
         self._prepare = prepare
+        self._memory = memory
         self._idle: list[_Worker] = []
-        self._busy: list[_Worker] = []
+        self._working: list[_Worker] = []
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for worker in (*self._idle, *self._busy):
-            worker.end()
-        self._idle, self._busy = [], []
+        self._drop()
+        while self._idle:
+            self._idle.pop().end()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Any]]:
         """(number of the job, its result or a Failure) as they come. A caller may stop early: jobs in hand are then dropped."""
         waiting = collections.deque(enumerate(jobs))
         try:
-            while waiting or self._busy:
-                while waiting and len(self._busy) < self.count:
-                    worker = self._idle.pop() if self._idle else _Worker(self._prepare)
-                    self._busy.append(worker)
+            while waiting or self._working:
+                while waiting and len(self._working) < self.count:
+                    worker = self._idle.pop() if self._idle else _Worker(self._prepare, self._memory)
+                    self._working.append(worker)
                     index, job = waiting.popleft()
                     try:
                         worker.give(index, job)
@@ -128,15 +145,13 @@ class Workers:
                         yield self._lost(worker, f"{worker.fate()} before it began")
                 yield from self._finished()
         finally:
-            for worker in self._busy:
-                worker.end()
-            self._busy = []
+            self._drop()
 
     def _finished(self) -> Iterator[tuple[int, Any]]:
         """Wait for the next result, death or deadline."""
-        nearest = min((w.deadline for w in self._busy), default=0.0)
-        ready = set(wait([w.connection for w in self._busy], max(0.0, nearest - time.monotonic())))
-        for worker in list(self._busy):
+        nearest = min((w.deadline for w in self._working), default=0.0)
+        ready = set(wait([w.connection for w in self._working], max(0.0, nearest - time.monotonic())))
+        for worker in list(self._working):
             if worker.connection in ready:
                 try:
                     done, result = worker.receive()
@@ -144,7 +159,7 @@ class Workers:
                     yield self._lost(worker, worker.fate())
                     continue
                 if done:
-                    self._busy.remove(worker)
+                    self._release(worker)
                     self._idle.append(worker)
                     yield worker.index, result
             elif time.monotonic() >= worker.deadline:
@@ -152,8 +167,18 @@ class Workers:
                 yield self._lost(worker, f"took longer than {worker.limit:g} s")
 
     def _lost(self, worker: _Worker, reason: str) -> tuple[int, Failure]:
-        self._busy.remove(worker)
+        self._release(worker)
         return worker.index, Failure(reason)
+
+    def _release(self, worker: _Worker) -> None:
+        self._working.remove(worker)
+        self.busy += worker.seconds
+
+    def _drop(self) -> None:
+        """End the workers with a job in hand."""
+        for worker in list(self._working):
+            self._release(worker)
+            worker.end()
 
 
 def cores() -> int:
@@ -161,30 +186,36 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def serve(descriptor: int, prepare: str) -> None:
+def serve(descriptor: int, prepare: str, memory: int) -> None:
     """The life of a worker: a message that it is ready, then jobs in and results out, until the other end closes."""
     connection = Connection(descriptor)
     if prepare:
         _named(prepare)()
+    if memory and sys.platform == "linux":
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
     connection.send(None)
-    while True:
+    # Without memory nothing can be relied on, neither to say so nor for the next job: its exit status tells, and a new worker follows.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):  # nobody waits for it any more
         try:
-            message = connection.recv_bytes()
-        except EOFError:
-            return
-        try:
-            connection.send_bytes(_answer(message))
-        except (BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
-            return
-        signal.setitimer(signal.ITIMER_REAL, 0)
+            while True:
+                connection.send_bytes(_answer(connection.recv_bytes()))
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except MemoryError:
+            os._exit(_OUT_OF_MEMORY)
 
 
 def _answer(message: bytes) -> bytes:
-    """The pickled result of a pickled job, or a Failure: whatever goes wrong with one job is its result, and the next one goes on."""
+    """The pickled result of a pickled job, or a Failure: whatever goes wrong with one job is its result, and the next one goes on.
+
+    Raises MemoryError.
+    """
     try:
         job: Job = pickle.loads(message)
         signal.setitimer(signal.ITIMER_REAL, job.limit + _GRACE)
         return pickle.dumps(_named(job.function)(*job.arguments))
+    except MemoryError:
+        raise
     except Exception as error:
         return pickle.dumps(Failure(f"{type(error).__name__}: {error}"))
 

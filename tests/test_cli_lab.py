@@ -20,8 +20,8 @@ import gp
 from gp.cli import console as console_module
 from gp.cli import main
 from gp.cli.errors import CommandError
-from gp.cli.lab import Backends, Fidelities, Protocols, Sets, parse_seeds
 from gp.cli.lab_figure import save_figure
+from gp.cli.lab_options import Backends, Fidelities, Protocols, Sets, parse_seeds
 from gp.cli.lab_report import Report
 from gp.cli.lab_table import print_table
 from gp.cli.output import check_output, write_output

@@ -138,6 +138,71 @@ def test_a_job_past_its_limit_is_killed(fresh: bool, tmp_path: Path) -> None:
         assert not alive(int(file.read_text()))
 
 
+def test_a_job_in_native_code_that_hears_no_signal_is_killed(one: Workers) -> None:
+    start = time.monotonic()
+    assert results(one, job("sleep_deaf", 60.0, limit=0.5), job("echo", 1)) == [Failure("took longer than 0.5 s"), 1]
+    assert time.monotonic() - start < 0.5 + SOON
+
+
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Workers]:
+    """One worker that may have 300 MB."""
+    with Workers(1, memory=300 * MB) as workers:
+        yield workers
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not count a process's data")
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("fill_array", "took more than 300 MB"),
+        ("fill_list", "took more than 300 MB"),
+        ("fill_in_c", "the worker crashed (SIGSEGV)"),
+    ],
+)
+def test_a_job_that_takes_too_much_memory_costs_nothing_but_itself(small: Workers, one: Workers, function: str, reason: str) -> None:
+    for _ in range(2):  # memory that a job has given back counts no more
+        assert results(small, job(function, 100 * MB)) == [100 * MB]
+    assert results(small, job("echo", 1), job(function, 500 * MB), job("echo", 2)) == [1, Failure(reason), 2]
+    assert results(one, job(function, 500 * MB)) == [500 * MB]  # negative control: the same without a limit
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not count a process's data")
+def test_arguments_and_results_that_are_too_large_are_too_much_memory(small: Workers) -> None:
+    too_much = Failure("took more than 300 MB")
+    assert results(small, job("make_bytes", 200 * MB), job("echo", 1)) == [too_much, 1]  # the result is there twice, as it is and pickled
+    assert results(small, job("echo", bytes(200 * MB)), job("echo", 1)) == [too_much, 1]
+
+
+def test_memory_that_no_machine_has_is_a_reason_without_a_limit(one: Workers) -> None:
+    assert results(one, job("make_bytes", 2**62), job("echo", 1)) == [Failure("ran out of memory"), 1]
+
+
+def test_what_a_worker_prepares_is_not_refused_memory() -> None:
+    with Workers(1, prepare="worker_jobs:prepare_much", memory=300 * MB) as workers:
+        assert results(workers, job("environment", "PREPARED"), job("make_bytes", 400 * MB)) == ["yes", Failure("took more than 300 MB")]
+
+
+def test_busy_is_the_time_that_workers_have_a_job() -> None:
+    """Not the second in which each prepares, nor that in which they are idle; bounds leave a busy machine less than these would add."""
+    with Workers(2, prepare="worker_jobs:prepare_slowly") as workers:
+        assert workers.busy == 0
+        results(workers, *[job("sleep", 0.5)] * 4)
+        assert 2.0 <= workers.busy < 3.0
+        time.sleep(1.0)
+        before = workers.busy
+        running = workers.run([job("sleep", 0.5), job("sleep", 60.0)])
+        next(running)
+        running.close()  # what is dropped was in hand too
+        assert 0.9 <= workers.busy - before < 1.9
+        before = workers.busy
+        results(workers, job("sleep", 60.0, limit=0.5), job("crash"))
+        assert 0.5 <= workers.busy - before < 1.4
+
+
 def test_a_hanging_job_holds_no_other_up() -> None:
     with Workers(2) as workers:
         found = list(workers.run([job("sleep", 60.0, limit=1.5), *[job("echo", k) for k in range(20)]]))

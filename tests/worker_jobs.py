@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,38 @@ def note_process_and_sleep(file: Path, seconds: float) -> None:
     time.sleep(seconds)
 
 
+def sleep_deaf(seconds: float) -> None:
+    """In native code that holds the interpreter, with all signals blocked that can be."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    ctypes.PyDLL(None).sleep(int(seconds))
+
+
+def fill_array(size: int) -> int:
+    import numpy as np
+
+    return int(np.ones(size, np.uint8).sum(dtype=np.int64))
+
+
+def fill_list(size: int) -> int:
+    return sum(map(len, [bytes([k % 256]) * 10_000 for k in range(size // 10_000)]))
+
+
+def fill_in_c(size: int) -> int:
+    """Writes where malloc says, without looking whether it says nowhere."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    library.memset.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+    library.free.argtypes = (ctypes.c_void_p,)
+    memory = library.malloc(ctypes.c_size_t(size))
+    library.memset(memory, 1, size)
+    library.free(memory)
+    return size
+
+
+def make_bytes(size: int) -> bytes:
+    return bytes(size)
+
+
 def make_function() -> Any:
     return lambda: None
 
@@ -62,6 +95,12 @@ class Unreadable:
 
 def prepare_slowly() -> None:
     time.sleep(1.0)
+    os.environ["PREPARED"] = "yes"
+
+
+def prepare_much() -> None:
+    """Takes 400 MB, and gives them back."""
+    fill_list(400_000_000)
     os.environ["PREPARED"] = "yes"
 
 

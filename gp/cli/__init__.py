@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import typer
 
-from gp.cli import bench, catalogue, check, data, doctor, lab, run, runs, show
+from gp.cli import bench, catalogue, check, compare, data, doctor, lab, run, runs, show
 from gp.cli.errors import explain
 
 # The class of all mistakes in options and arguments, which typer does not name itself (click, where that is comes from, varies).
@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (catalogue, show, check, bench, data, lab, run, runs, doctor):
+for _command in (catalogue, show, check, bench, data, lab, compare, run, runs, doctor):
     _command.register(app)
 
 

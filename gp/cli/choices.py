@@ -41,3 +41,12 @@ class Strategy(StrEnum):
 
     GP = "gp"
     RANDOM = "random"
+
+
+class Parameters(StrEnum):
+    """The learnable parameters that candidates of `gp run` may have (`gp.evolution.space.Learnable`)."""
+
+    NONE = "none"
+    SCALAR = "scalar"
+    CHANNEL = "channel"
+    BOTH = "both"

@@ -8,6 +8,7 @@ from typing import Final
 
 from codegen.function import Activation, activation
 from gp.cli.errors import CommandError
+from gp.unreadable import unreadable
 from grammar import DSLError, catalog, nearest, parse
 
 _SUFFIX: Final = ".act"
@@ -58,10 +59,8 @@ def read_file(path: Path) -> str:
         raise CommandError(f"there is no file {path}{_suggestion(path)}") from error
     except IsADirectoryError as error:
         raise CommandError(f"{path} is a directory") from error
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{path} is not text in UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from error
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(unreadable(path, error)) from error
 
 
 def _suggestion(path: Path) -> str:

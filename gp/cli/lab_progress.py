@@ -1,20 +1,29 @@
-"""What a person sees of `gp lab` while it measures, on standard error: a bar on a terminal, a line for each activation elsewhere."""
+"""What a person sees while the lab measures, on standard error: a bar on a terminal, a line for each activation elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Final
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from gp.cli.errors import CommandError
+from gp.lab.data import DataError
+from gp.lab.evaluation import OnSeed, known
+from gp.lab.measure import Backend
+from gp.lab.protocol import Measurement
+
 _NAME: Final = 32  # characters
+_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
 class Progress:
@@ -79,3 +88,21 @@ def make_progress(names: Mapping[str, str], seeds: int, known: int) -> Progress:
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     live = console.is_terminal and not console.is_dumb_terminal and known < len(names) * seeds
     return LiveProgress(names, seeds, known, console) if live else Progress(names, seeds, known)
+
+
+@contextlib.contextmanager
+def measuring(names: Mapping[str, str], what: Measurement, backend: Backend = "compiled") -> Iterator[OnSeed]:
+    """What to tell of each seed that is done. `names`: of the activations by program text, in the order in which they are measured.
+
+    Ctrl-C ends the command with a message and status 130. Raises CommandError for data that cannot be used.
+    """
+    progress = make_progress(names, len(what.seeds), known(tuple(names), what, backend))
+    try:
+        with progress:
+            yield progress.on_seed
+    except KeyboardInterrupt:
+        kept = f"{progress.done} of {progress.total} measurements (one for each activation and seed) are kept"
+        typer.echo(f"gp: interrupted; {kept}, and the same command goes on from there", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
+    except DataError as error:
+        raise CommandError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What `gp lab` has measured: the rows in order, what they depend on, and both as JSON."""
+"""What the lab has measured: the rows in order, what they depend on, and both as JSON."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Report:
             notes.append(f"does not fit: ID fit above {self.what.gate:g}")
         return notes
 
-    def to_json(self) -> str:
-        """Everything, as JSON; a number that is not finite is null."""
+    def to_json(self, **more: Any) -> str:
+        """Everything, and `more`, as JSON; a number that is not finite is null."""
         value = {
             "protocol": self.what.protocol,
             "fidelity": self.fidelity,
@@ -89,6 +89,7 @@ class Report:
             "backend": self.backend,
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _DISTRIBUTIONS}},
             "rows": [{key: _plain(cell) for key, cell in row.items()} for row in self.rows],
+            **more,
         }
         return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -1,4 +1,4 @@
-"""What `gp lab` prints: a table, the best activation first, and what its columns mean."""
+"""What `gp lab` prints: a table, the best activation first, and what its columns mean. Other columns make that of `gp compare`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEFT: Final = 1 + len("rank") + _GAP + _EXPRESSION + 1  # with the margins on b
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
     """A header, the cell of a row, and what the legend says; a column of which it says nothing speaks for itself."""
 
     header: str
@@ -32,10 +32,19 @@ class _Column:
 
 
 def print_table(report: Report) -> None:
-    """Print the table, in as many parts as the terminal's width makes necessary, and the legend."""
-    out = console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
-    columns = [*_scores(report), *_parts(report), *_training(report)]
-    parts: list[list[_Column]] = [[]]
+    """Print the table of `gp lab`."""
+    print_columns(report, [*_scores(report), *_parts(report), *_training(report)])
+
+
+def table_console() -> Console:
+    """The console that tables are printed on; without a terminal it is as wide as formulas need."""
+    return console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
+
+
+def print_columns(report: Report, columns: Sequence[Column]) -> None:
+    """Print a table of the report's rows, in as many parts as the terminal's width makes necessary, and the legend."""
+    out = table_console()
+    parts: list[list[Column]] = [[]]
     for column in columns:
         if parts[-1] and _LEFT + sum(_GAP + _width(report, c) for c in (*parts[-1], column)) > out.width:
             parts.append([])
@@ -48,40 +57,43 @@ def print_table(report: Report) -> None:
             out.print(f"{column.header}: {column.meaning}", style="dim")
 
 
-def _width(report: Report, column: _Column) -> int:
+def _width(report: Report, column: Column) -> int:
     return max(map(len, [column.header, *map(column.cell, report.rows)]))
 
 
-def _scores(report: Report) -> list[_Column]:
-    difference = _Column(
-        f"vs {BASELINE}", lambda row: _difference(report, row), "the difference, with its 95% interval by paired bootstrap"
-    )
+def _scores(report: Report) -> list[Column]:
+    difference = Column(f"vs {BASELINE}", lambda row: _difference(report, row), "the difference, with its 95% interval by paired bootstrap")
     if report.raw:
         meaning = "arithmetic mean of the raw squared errors out of distribution; the largest decide"
-        return [_Column("mean loss", _value("score", _general), meaning), difference]
+        return [Column("mean loss", _value("score", _general), meaning), difference]
+    return [score_column(), difference]
+
+
+def score_column() -> Column:
+    """The score of `lab-v1`."""
     meaning = "mean of ln(error / error of a constant) out of distribution, each held between -5 and 1; 0 is as bad as a constant"
-    return [_Column("score", _value("score", "{:+.3f}".format), meaning), difference]
+    return Column("score", _value("score", "{:+.3f}".format), meaning)
 
 
-def _parts(report: Report) -> list[_Column]:
+def _parts(report: Report) -> list[Column]:
     if report.raw:
-        return [_Column(family, _value(family, _general)) for family in report.families]
-    inward = _Column("inward", _value("inward", _signed), "the score where test points lie inside of the training points")
-    outward = _Column("outward", _value("outward", _signed), "the score where they lie outside")
+        return [Column(family, _value(family, _general)) for family in report.families]
+    inward = Column("inward", _value("inward", _signed), "the score where test points lie inside of the training points")
+    outward = Column("outward", _value("outward", _signed), "the score where they lie outside")
     ways = [column for column in (inward, outward) if report.has(column.header)]
-    return [*ways, *(_Column(family, _value(family, _signed)) for family in report.families)]
+    return [*ways, *(Column(family, _value(family, _signed)) for family in report.families)]
 
 
-def _training(report: Report) -> list[_Column]:
-    seconds = _Column("seconds", _value("seconds", "{:.2f}".format), "training on one core, all seeds together")
+def _training(report: Report) -> list[Column]:
+    seconds = Column("seconds", _value("seconds", "{:.2f}".format), "training on one core, all seeds together")
     meaning = "mean of ln(error / variance) in distribution"
     if report.raw:
-        median = _Column("median", _value("ood_loss", _general), "of the same errors")
-        return [median, _Column("ID fit", _value("fit", _signed), meaning), seconds]
-    return [_Column("ID fit", _value("fit", _signed), f"{meaning}; at most {report.what.gate:g} where a function fits"), seconds]
+        median = Column("median", _value("ood_loss", _general), "of the same errors")
+        return [median, Column("ID fit", _value("fit", _signed), meaning), seconds]
+    return [Column("ID fit", _value("fit", _signed), f"{meaning}; at most {report.what.gate:g} where a function fits"), seconds]
 
 
-def _table(report: Report, columns: Sequence[_Column], notes: bool = True) -> Table:
+def _table(report: Report, columns: Sequence[Column], notes: bool = True) -> Table:
     """The rows, ranked; gelu has no rank unless it was asked for."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("rank", justify="right", no_wrap=True)

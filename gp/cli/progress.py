@@ -1,114 +1,90 @@
-"""What a person sees of a search while it runs: a live view on a terminal, lines of text elsewhere, or nothing."""
+"""What a run shows and writes while it goes on: a live view on a terminal, lines of text elsewhere; an event log, TensorBoard."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from types import TracebackType
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.text import Text
+from rich.console import Console
 
-from gp.evolution.candidate import Candidate
+from gp.cli.errors import CommandError
+from gp.cli.live import LiveView
+from gp.cli.output import check_output
+from gp.cli.pace import PHASES
+from gp.event_log import EventLog
+from gp.evolution.cascade import Batch
 from gp.evolution.engine import Engine, Observer
-from gp.evolution.hall import finals
-
-FINAL_WEIGHT: Final = 4  # a measurement of a finalist takes about as long as that many of candidates
-
-
-class Progress(Observer):
-    """Shows nothing; a context, so that those that show something can tidy up."""
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Nothing to tidy up."""
+from gp.tally import Summary, Tally
+from gp.tensorboard_log import TensorBoardLog
 
 
-def make_progress(engine: Engine, quiet: bool, to_stderr: bool) -> Progress:
-    """The progress that fits where output goes."""
-    if quiet:
-        return Progress()
-    console = Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)
-    return LiveProgress(engine, console) if console.is_terminal else LogProgress(engine, to_stderr)
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is wanted: `quiet` for no progress, which goes to standard error if `to_stderr`; files for the event log and TensorBoard."""
+
+    quiet: bool
+    to_stderr: bool
+    log: Path | None
+    tensorboard: Path | None
 
 
-def best_line(engine: Engine) -> str:
-    """The best candidate so far."""
-    best = engine.best(1)
-    return f"best {best[0].score.score:+.3f}  {best[0].text}" if best and best[0].score else "nothing fits yet"
+@contextlib.contextmanager
+def watching(engine: Engine, view: View) -> Iterator[list[Observer]]:
+    """The observers that show and write what is wanted. Raises CommandError where a file cannot be written."""
+    with contextlib.ExitStack() as entered:
+        observers: list[Observer] = []
+        if view.log is not None:
+            check_output("--log", view.log)
+            observers.append(entered.enter_context(EventLog(view.log, engine)))
+        if view.tensorboard is not None:
+            observers.append(entered.enter_context(_tensorboard(view.tensorboard, engine)))
+        if not view.quiet:
+            console = Console(stderr=view.to_stderr, highlight=False, markup=False, emoji=False)
+            if console.is_terminal and not console.is_dumb_terminal:
+                observers.append(entered.enter_context(LiveView(engine, console)))
+            else:
+                observers.append(Lines(engine, sys.stderr if view.to_stderr else sys.stdout))
+        yield observers
 
 
-def rejection_line(engine: Engine) -> str:
-    """How many candidates were rejected, by reason."""
-    return "rejected: " + (", ".join(f"{count} {reason}" for reason, count in engine.rejections.most_common()) or "none")
+def _tensorboard(folder: Path, engine: Engine) -> TensorBoardLog:
+    try:
+        return TensorBoardLog(folder, engine)
+    except ImportError as error:
+        raise CommandError("--tensorboard needs tensorboardX, which is not installed: pip install 'actgp[tensorboard]'") from error
+    except OSError as error:
+        raise CommandError(f"--tensorboard {folder}: cannot be written: {error.strerror}; choose another directory") from error
 
 
-class LogProgress(Progress):
-    """A line for each generation."""
+class Lines(Tally):
+    """A line for each generation, and for what follows the last of them."""
 
-    def __init__(self, engine: Engine, to_stderr: bool) -> None:
-        self._engine = engine
-        self._stream = sys.stderr if to_stderr else sys.stdout
-        self._generation = self._left = self._done = 0
+    def __init__(self, engine: Engine, stream: TextIO) -> None:
+        super().__init__(engine)
+        self._stream = stream
+        self._phase = ""
 
-    def generation_started(self, generation: int, count: int) -> None:
-        self._generation, self._left = generation, count
+    def batch_started(self, batch: Batch) -> None:
+        if batch.purpose in PHASES and batch.purpose != self._phase:
+            # Tuning takes as many batches as it finds use for.
+            count = "" if batch.purpose == "tuning" else f": {len(batch.tasks)} measurements"
+            self._print(f"{PHASES[batch.purpose]}{count}")
+            self._phase = batch.purpose
 
-    def evaluated(self, candidate: Candidate) -> None:
-        self._left -= 1
-        self._done += 1
-        if self._left == 0:
-            place = f"generation {self._generation + 1}/{self._engine.config.generations}"
-            self._print(f"{place}: {self._done} evaluations, {best_line(self._engine)}; {rejection_line(self._engine)}")
-
-    def finals_started(self, count: int) -> None:
-        self._print(f"measuring the best again, on other data: {count} measurements")
+    def summarised(self, summary: Summary) -> None:
+        best = summary.best
+        found = "nothing fits yet"
+        if best is not None and best.score is not None:
+            found = f"best {best.differences[-1]:+.3f} to gelu (score {best.score.score:+.3f}) {best.text}"
+        funnel = " -> ".join(f"{stage} {passage.entered}" for stage, passage in summary.funnel.items())
+        reasons = sorted(summary.rejections.items(), key=lambda item: (-item[1], item[0]))
+        rejected = ", ".join(f"{count} {reason}" for reason, count in reasons) or "none"
+        place = f"generation {summary.generation + 1}/{self.engine.config.generations}"
+        self._print(f"{place}: {self.engine.trained} trained, {found}; {funnel}; rejected: {rejected}")
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
-
-
-class LiveProgress(Progress):
-    """A bar over the whole run, and below it the best formula and what was rejected."""
-
-    def __init__(self, engine: Engine, console: Console) -> None:
-        self._engine = engine
-        self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[done]} evaluations"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
-        )  # fmt: skip
-        total = engine.config.planned + FINAL_WEIGHT * finals(engine)
-        self._task = self._bar.add_task("starting", total=total, done=0)
-        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4)
-
-    def __enter__(self) -> LiveProgress:
-        self._live.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.__exit__(kind, error, trace)
-
-    def generation_started(self, generation: int, count: int) -> None:
-        self._bar.update(self._task, description=f"generation {generation + 1}/{self._engine.config.generations}")
-
-    def evaluated(self, candidate: Candidate) -> None:
-        self._bar.update(self._task, advance=1, done=len(self._engine.candidates))
-
-    def finals_started(self, count: int) -> None:
-        # A generation may have held fewer candidates than there was room for.
-        self._bar.update(self._task, description="measuring the best again", total=self._engine.config.planned + FINAL_WEIGHT * count)
-        self._bar.update(self._task, completed=self._engine.config.planned)
-
-    def final_measured(self, text: str) -> None:
-        self._bar.advance(self._task, FINAL_WEIGHT)
-
-    def _view(self) -> Group:
-        lines = Text(no_wrap=True, overflow="ellipsis")
-        lines.append(best_line(self._engine) + "\n", style="green")
-        lines.append(rejection_line(self._engine), style="dim")
-        return Group(self._bar, lines)

@@ -1,9 +1,8 @@
-"""`gp run`: an evolution from the shell."""
+"""`gp run` and `gp resume`: an evolution from the shell."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import signal
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gp.cli.choices import Preset, Strategy
+from gp.cli.choices import Parameters, Preset, Strategy
 from gp.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from gp.evolution.config import Config
-    from gp.evolution.engine import Engine
-    from gp.evolution.hall import Hall
+    from gp.cli.progress import View
+    from gp.evolution.engine import Engine, Observer
+    from gp.run import Run
     from gp.run_store import RunStore
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
@@ -43,11 +42,20 @@ def run(
     generations: Annotated[int | None, typer.Option(help="Generations, the first random one included.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps of a candidate's networks; finalists get three times as many.")] = None,
     strategy: Annotated[Strategy | None, typer.Option(help="random: no selection, to measure what evolution gains.")] = None,
+    parameters: Annotated[Parameters | None, typer.Option(help="Learnable parameters that candidates may have; by default none.")] = None,
+    statistics: Annotated[bool | None, typer.Option("--statistics/--no-statistics", help="Mean, std, ... of a batch.")] = None,
+    shifts: Annotated[bool | None, typer.Option("--shifts/--no-shifts", help="Neighbours along the channels.")] = None,
+    seed_from: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPR|FILE|RUN", help="Start from these as well: expressions, files, runs."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory for the results; by default runs/TIME.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that train; by default one for each core.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print all settings as TOML, and run nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
+    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what happens as lines of JSON.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Write curves for TensorBoard.")] = None,
 ) -> None:
     """Evolve activation functions that generalise beyond the data they are trained on.
 
@@ -57,24 +65,28 @@ def run(
 
     Of settings that are given twice the later one in this list counts: --preset, --config, --set, an option of its own.
     """
+    from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.cli.starting_points import with_seeds  # noqa: PLC0415
     from gp.evolution.config import ConfigError  # noqa: PLC0415
     from gp.evolution.settings import configure, to_toml  # noqa: PLC0415
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
 
     options = {
         "seed": seed, "population": population, "generations": generations, "steps": steps, "strategy": strategy, "workers": workers,
+        "parameters": parameters, "statistics": statistics, "shifts": shifts,
     }  # fmt: skip
     try:
-        settings = configure(preset, config, set_ or (), {key: value for key, value in options.items() if value is not None})
+        given = {key: value for key, value in options.items() if value is not None}
+        settings = with_seeds(configure(preset, config, set_ or (), given), seed_from or ())
         if print_config:
             typer.echo(to_toml(settings), nl=False)
             return
         folder = out or _new_folder()
         with RunStore.create(folder, settings) as store:
-            hall, stopped = search(store, settings.workers, quiet, json_)
+            done = _execute(store, settings.workers, View(quiet, json_, log, tensorboard))
     except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
-    report(hall, folder, stopped, json_)
+    _report(done, json_)
 
 
 def resume(
@@ -83,61 +95,49 @@ def resume(
     workers: Annotated[int | None, typer.Option(help="Processes that train; by default as many as the run was begun with.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
+    log: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what happens as lines of JSON.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Write curves for TensorBoard.")] = None,
 ) -> None:
     """Go on with a run that was interrupted or killed; it ends as it would have without that.
 
-    The run does again what it did, with the scores on record in place of training. Of a run that is finished the hall of fame is
-    shown.
+    It goes on from its last whole generation, with the results on record in place of training. Of a run that is finished the hall of
+    fame is shown.
     """
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415 - `gp --help` does without what this imports
+    from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
 
     if workers is not None and workers < 1:
         raise CommandError(f"--workers must be 1 or more, not {workers}")
     try:
         with RunStore.resume(folder) as store:
-            hall, stopped = search(store, workers or store.config.workers, quiet, json_)
+            done = _execute(store, workers or store.config.workers, View(quiet, json_, log, tensorboard))
     except RunDirectoryError as error:
         raise CommandError(str(error)) from error
-    report(hall, folder, stopped, json_)
+    _report(done, json_)
 
 
-def search(store: RunStore, workers: int, quiet: bool, to_stderr: bool) -> tuple[Hall, bool]:
-    """Run the search that a record is of, from where it is: its hall of fame, and whether it was interrupted."""
-    from gp.cli.progress import make_progress  # noqa: PLC0415
-    from gp.evolution.engine import Engine  # noqa: PLC0415
-    from gp.evolution.evaluator import Evaluator  # noqa: PLC0415
-    from gp.evolution.hall import make_hall  # noqa: PLC0415
-    from gp.evolution.recall import RecallingScorer  # noqa: PLC0415
+def _execute(store: RunStore, workers: int, view: View) -> Run:
+    """The search that a record is of, from where it is, watched."""
+    from gp.cli.progress import watching  # noqa: PLC0415
+    from gp.run import execute  # noqa: PLC0415
 
-    with Evaluator(workers) as evaluator:
-        engine = Engine(_settings(store), RecallingScorer(evaluator, store), [store])
-        with make_progress(engine, quiet, to_stderr) as progress, _interruptible(engine):
-            engine.observers.append(progress)
-            engine.run()
-            hall = make_hall(engine)
-    store.save_hall(hall)
-    return hall, engine.stopping
+    @contextlib.contextmanager
+    def watch(engine: Engine) -> Iterator[list[Observer]]:
+        with watching(engine, view) as observers, _interruptible(engine):
+            yield observers
+
+    return execute(store.config, store, workers, watch)
 
 
-def _settings(store: RunStore) -> Config:
-    """The settings on record. A run that is finished has the generations that it has, however long they take this time."""
-    from gp.run_store import read_about, read_progress  # noqa: PLC0415
-
-    settings = store.config
-    if settings.seconds and "hall" in read_about(store.folder):
-        return dataclasses.replace(settings, generations=read_progress(store.folder)[0], seconds=0)
-    return settings
-
-
-def report(hall: Hall, folder: Path, stopped: bool, as_json: bool) -> None:
+def _report(run: Run, as_json: bool) -> None:
     """Print the hall of fame, and end with status 130 if the search was interrupted."""
     if as_json:
-        typer.echo(json.dumps({**hall.to_json(), "directory": str(folder)}, indent=2, allow_nan=False))
+        typer.echo(json.dumps({**run.hall.to_json(), "directory": str(run.folder)}, indent=2, allow_nan=False))
     else:
         from gp.cli.hall_table import print_hall  # noqa: PLC0415
 
-        print_hall(hall, folder)
-    if stopped:
+        print_hall(run.hall, run.folder)
+    if run.stopped:
         raise typer.Exit(_INTERRUPTED)
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from gp.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from gp.evolution.config import Config
+    from gp.evolution.hall import Entry
+    from gp.run_store import Found
+
+_COUNT: Final = 10  # of the best so far, where no count is given
+_FOUND: Final = ("rank", "candidate", "stage", "difference", "score", "cost", "size", "formula")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,22 +31,48 @@ def register(app: typer.Typer) -> None:
 def top(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run, finished or not.")],
     *,
-    count: Annotated[int, typer.Option(min=1, help="How many functions, of a run that is not finished.")] = 10,
+    count: Annotated[int | None, typer.Option(min=1, help="How many functions at most.")] = None,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Those that no other surpasses in difference, cost and size at once.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv_: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
 ) -> None:
-    """The best functions of a run: its hall of fame, or the best so far by their score in the search."""
+    """The best functions of a run: its hall of fame; before it is finished, the best so far by their scores in the search.
+
+    With --pareto, the Pareto front of the search, of the candidates that completed its second stage: better than gelu by more,
+    cheaper, or shorter.
+    """
     if json_ and csv_:
         raise CommandError("--json and --csv exclude each other")
-    rows, finished = _rows(folder, count)
+    from gp.evolution.config import Config  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.run_store import RunDirectoryError, read_about, read_best, read_hall, read_judged  # noqa: PLC0415
+
+    try:
+        hall = read_hall(folder)
+        config = Config(**json.loads(read_about(folder)["config"]))
+        if pareto:
+            found = _front(read_judged(folder, min(2, config.stages)))[:count]
+        else:
+            found = read_best(folder, count or _COUNT) if hall is None else []
+    except RunDirectoryError as error:
+        raise CommandError(str(error)) from error
+    if hall is None or pareto:
+        title = "Pareto front of the search" if pareto else f"Best so far, by the scores of the search (gp resume {folder} goes on)"
+        rows = _found_rows(found, config)
+    else:
+        hall = dataclasses.replace(hall, entries=hall.entries[:count])
+        rows = [_entry_row(rank, entry) for rank, entry in enumerate(hall.entries, 1)]
     if json_:
-        typer.echo(json.dumps({"run": str(folder), "finished": finished, "entries": rows}, indent=2, allow_nan=False))
+        typer.echo(json.dumps({"run": str(folder), "finished": hall is not None, "entries": rows}, indent=2, allow_nan=False))
     elif csv_:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else ["rank", "score", "formula"], lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else _FOUND, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    elif hall is None or pareto:
+        _print_rows(title, rows)
     else:
-        _print_rows(rows, folder, finished)
+        from gp.cli.hall_table import print_hall  # noqa: PLC0415
+
+        print_hall(hall, folder)
 
 
 def runs(
@@ -46,7 +82,7 @@ def runs(
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from gp.cli.console import console  # noqa: PLC0415
+    from gp.cli.hall_table import roomy_console  # noqa: PLC0415
     from gp.run_store import FILE, RunDirectoryError, read_about, read_best, read_progress  # noqa: PLC0415
 
     found = sorted(path.parent for path in folder.glob(f"*/{FILE}")) if folder.is_dir() else []
@@ -68,45 +104,49 @@ def runs(
         shown = (f"{best[0].score:+.3f}", best[0].text) if best else ("", "")
         state = "finished" if "hall" in about else "unfinished"
         table.add_row(run.name, str(config["seed"]), state, f"{generations}/{config['generations']}", str(trained), *shown)
-    console().print(table)
+    roomy_console().print(table)
 
 
-def _rows(folder: Path, count: int) -> tuple[list[dict[str, Any]], bool]:
-    """The hall of fame, or the best so far, as plain rows; and whether the run is finished."""
-    from gp.run_store import RunDirectoryError, read_about, read_best  # noqa: PLC0415 - `gp --help` does without what this imports
+def _front(found: Sequence[Found]) -> list[Found]:
+    """Those that no other surpasses in difference, cost and size at once; of equal ones the first. The largest lead comes first."""
+    from gp.evolution.pareto import front  # noqa: PLC0415
 
-    try:
-        about = read_about(folder)
-        if "hall" in about:
-            return [_row(entry) for entry in json.loads(about["hall"])["entries"]], True
-        return [{"rank": k, "score": f.score, "formula": f.text} for k, f in enumerate(read_best(folder, count), 1)], False
-    except RunDirectoryError as error:
-        raise CommandError(str(error)) from error
+    distinct = list({(f.difference, float(f.cost), float(f.size)): f for f in reversed(found)}.items())
+    return sorted((distinct[k][1] for k in front([point for point, _ in distinct])), key=lambda f: (f.difference, f.cost, f.size))
 
 
-def _row(entry: dict[str, Any]) -> dict[str, Any]:
+def _found_rows(found: Sequence[Found], config: Config) -> list[dict[str, Any]]:
+    """Candidates on record as plain rows."""
+    stages = [stage.name for stage in config.cascade]
+    return [
+        dict(zip(_FOUND, (rank, f.number, stages[f.stages - 1], f.difference, f.score, f.cost, f.size, f.text), strict=True))
+        for rank, f in enumerate(found, 1)
+    ]
+
+
+def _entry_row(rank: int, entry: Entry) -> dict[str, Any]:
     """An entry of a hall of fame, flat: differences to gelu as three columns."""
-    row: dict[str, Any] = {"rank": entry["rank"]}
-    for score, difference in (("score", "difference"), ("unseen_score", "unseen_difference")):
-        row[score] = entry[score]
-        row |= dict(zip((difference, f"{difference}_low", f"{difference}_high"), entry[difference] or (None,) * 3, strict=True))
-    return {**row, "fit": entry["fit"], "formula": entry["formula"]}
+    row: dict[str, Any] = {"rank": rank}
+    for key in ("score", "unseen_score"):
+        difference = key.replace("score", "difference")
+        row[key] = getattr(entry, key)
+        row |= dict(zip((difference, f"{difference}_low", f"{difference}_high"), getattr(entry, difference) or (None,) * 3, strict=True))
+    return {**row, "fit": entry.fit, "cost": entry.cost, "size": entry.size, "formula": entry.formula}
 
 
-def _print_rows(rows: list[dict[str, Any]], folder: Path, finished: bool) -> None:
+def _print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from gp.cli.console import console  # noqa: PLC0415
+    from gp.cli.hall_table import roomy_console  # noqa: PLC0415
 
     if not rows:
-        console().print("No function has been found that fits its training data.")
+        roomy_console().print("No function has been found that fits its training data.")
         return
-    title = "Hall of fame" if finished else f"Best so far, by the score in the search (gp resume {folder} goes on)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    shown = [key for key in rows[0] if not key.endswith(("_low", "_high"))]  # intervals are in the JSON and CSV
-    for key in shown:
-        table.add_column(key.replace("_", " "), justify="left" if key == "formula" else "right", overflow="fold")
+    for key in _FOUND:
+        justify: Literal["left", "right"] = "left" if key in ("stage", "formula") else "right"
+        table.add_column("vs gelu" if key == "difference" else key, justify=justify, no_wrap=key != "formula", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{row[k]:+.3f}" if isinstance(row[k], float) else str(row[k]) for k in shown))
-    console().print(table)
+        table.add_row(*(f"{row[k]:+.3f}" if isinstance(row[k], float) else str(row[k]) for k in _FOUND))
+    roomy_console().print(table)

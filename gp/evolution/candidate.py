@@ -1,59 +1,51 @@
-"""A candidate: an expression with its lineage, and what became of it."""
+"""A candidate: a program with its lineage, and what became of it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+from gp.evolution.behaviour import Behaviour
 from gp.lab.score import Score
-from grammar.tree import Expression
+from grammar.tree import Program
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An expression, where it comes from, and its fate: a score, or the reason why it has none.
+    """A program, where it comes from, and its fate: what each stage of training said of it, or why it was turned away.
 
-    `origin` is the operator that made it, or "seed NAME" or "random"; `parents` are the numbers of candidates. `reason` may come
-    with a score: the networks were trained, but did not fit.
+    `origin` is the operator that made it, or "seed", "random", "tuning" or "snapping"; `parents` are the numbers of candidates.
+    `structure` is equal for programs that differ in the values of constants alone. `keys` are what duplicates are found by.
+    `cost`: operations of value and derivative for an element, in units of the cost model; `size`: nodes of the syntax tree.
+    `behaviour`: its cell in an archive; a candidate that was turned away has none.
+    `differences`: for each stage that it completed, its score less gelu's on the same networks. `score`: that of the last of them.
+    `reason` may come with a score: the networks were trained, but did not fit. `stopped` names the stage that was cut short, since
+    the candidate could not be among its best.
     """
 
     number: int
     generation: int
+    island: int
     origin: str
     parents: tuple[int, ...]
-    expression: Expression
+    program: Program
     text: str
+    structure: int = 0
+    keys: tuple[int, ...] = ()
+    cost: int = 0
+    size: int = 0
+    behaviour: Behaviour | None = None
+    differences: tuple[float, ...] = ()
     score: Score | None = None
+    stopped: str | None = None
     reason: str | None = None
 
     @property
-    def fitness(self) -> float:
-        """Lower is better; infinite for a candidate that was rejected, before training or after it."""
-        return self.score.score if self.score is not None and self.reason is None else math.inf
+    def fitness(self) -> tuple[int, float]:
+        """Lower is better: who completed more stages comes first, and in a stage who is better than gelu by more."""
+        return (-len(self.differences), self.differences[-1]) if self.reason is None and self.differences else (1, math.inf)
 
     @property
-    def rank(self) -> tuple[float, int, str]:
+    def rank(self) -> tuple[tuple[int, float], int, str]:
         """What candidates are sorted by: fitness, then the shorter text."""
         return self.fitness, len(self.text), self.text
-
-    def to_json(self) -> dict[str, Any]:
-        """A row of the run's record."""
-        row: dict[str, Any] = {
-            "number": self.number, "generation": self.generation, "origin": self.origin, "parents": self.parents, "text": self.text,
-            "reason": self.reason,
-        }  # fmt: skip
-        return row if self.score is None else {**row, **score_json(self.score)}
-
-
-def score_json(score: Score) -> dict[str, Any]:
-    """A score as plain values; a loss that is not finite is null."""
-    return {
-        "score": score.score,
-        "families": score.families,
-        "inward": score.inward,
-        "outward": score.outward,
-        "fit": score.fit,
-        "ood_loss": score.ood_loss if math.isfinite(score.ood_loss) else None,
-        "diverged": score.diverged,
-    }

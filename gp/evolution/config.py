@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
+from gp.evolution.cascade import Stage
+from gp.evolution.space import Learnable, Space
 from gp.lab.data import SetName, instances
-from gp.lab.protocol import FIDELITIES, Measurement
+from gp.lab.protocol import FIDELITIES, FidelityName, Measurement
 from gp.lab.training import Training
 from grammar.errors import nearest
 
@@ -20,111 +26,177 @@ Strategy = Literal["gp", "random"]
 WHOLE: Final[dict[str, tuple[int, int]]] = {
     "seed": (0, 2**63 - 1),
     "population": (4, 100_000),
+    "islands": (1, 64),
     "generations": (1, 100_000),
     "evaluations": (0, 1_000_000_000),
+    "migration": (0, 10_000),
+    "migrants": (1, 100),
     "tournament": (1, 1_000),
     "max_size": (3, 200),
     "max_depth": (2, 8),
-    "max_operations": (3, 1_000),
+    "max_cost": (10, 10_000),
+    "stages": (1, 3),
     "steps": (1, 100_000),
     "networks": (1, 64),
+    "tuned": (0, 1_000),
     "finalists": (1, 1_000),
     "hall": (1, 1_000),
     "workers": (1, 256),
+    "memory": (0, 1_000_000),
 }
 REAL: Final[dict[str, tuple[float, float]]] = {
     "learning_rate": (1e-6, 1.0),
     "gate": (-10.0, 2.0),
+    "promote": (0.01, 1.0),
     "elite_share": (0.0, 0.9),
+    "archive_share": (0.0, 1.0),
     "seconds": (0.0, 10_000_000.0),
     "target": (-5.0, 1.0),
 }
 OPTIONAL: Final = ("target",)  # settings that may be None, which is their default
-CHOICES: Final[dict[str, tuple[str, ...]]] = {"strategy": get_args(Strategy)}
+CHOICES: Final[dict[str, tuple[str, ...]]] = {"strategy": get_args(Strategy), "parameters": get_args(Learnable)}
+SWITCHES: Final = ("statistics", "shifts")
+TEXTS: Final = ("initial",)  # lists of programs
+TABLES: Final = ("weights",)  # numbers by name
+
+# The stages of the cascade by name, each with what its settings are of those of the first: steps, seeds, learning rate, gate. With
+# the default settings they are the fidelities of the lab.
+_STAGES: Final[dict[FidelityName, tuple[int, int, float, float]]] = {
+    "quick": (1, 1, 1.0, 1.0),
+    "standard": (3, 2, 0.5, 2.0),
+    "full": (10, 4, 0.5, 2.0),
+}
+_FINAL_SEEDS: Final = 100  # the first of the seeds that only finalists are measured on
+_FINAL_NETWORKS: Final = (8, 4)  # how many, for each of `networks`: on the data of the search, and on unseen data
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`networks`: seeds of each data set in the search. `gate`: the highest mean ln(ID error) of a function that can fit at all.
+    """The settings of a search. Raises ConfigError.
 
-    `max_size` bounds the nodes of a syntax tree, `max_operations` those of the simplified graph, where calls of catalogue
-    functions are written out; `max_depth` is that of the first random trees. `finalists` are measured again, `hall` of them kept.
-    `strategy`: "gp" breeds from the best, "random" makes new random trees only, as many.
+    What is searched: `max_size` bounds the nodes of a syntax tree; `max_cost` the operations of value and derivative together for an
+    element, in units of the cost model (`gp.evolution.screen.Profile.cost`); `max_depth` the first random trees. `parameters` says
+    which learnable ones may occur; `statistics` and `shifts` let a function see beyond its own element. `weights` say how often a
+    production is drawn (`gp.evolution.space`), 0 for never. `initial` are programs that the first generation starts from.
 
-    The search ends with the last of its `generations`, after so many trained candidates (`evaluations`), or with the generation in
+    How: `population` candidates on `islands`, which send `migrants` to the next one every `migration` generations (0: never).
+    A parent comes from an island's archive with probability `archive_share`, else it is the best of `tournament` of its population.
+    `elite_share` of a population are its best, the rest is chosen by NSGA-II. `strategy`: "gp" breeds, "random" makes new random
+    trees only, as many.
+
+    What it takes: each candidate passes up to `stages` stages of training (quick, standard, full), of which the first has `networks`
+    seeds for each data set, `steps` and `learning_rate`, and rejects a mean ln(ID error) above `gate`; `promote` of each stage reach
+    the next. At the end the constants of the best `tuned` are tuned, `finalists` are measured again, and `hall` of them kept.
+
+    A search ends with the last of its `generations`, after so many trained candidates (`evaluations`), or with the generation in
     which the best score is `target` or less, or which ends after so many `seconds`. 0 evaluations or seconds are no bound. Seconds
-    are the one setting that makes the outcome depend on the machine; a run that is resumed counts them anew. Raises ConfigError.
+    are the one setting that makes the outcome depend on the machine. A worker that takes more than `memory` MB fails (0: no limit).
     """
 
     seed: int = 0
     strategy: Strategy = "gp"
     population: int = 64
+    islands: int = 4
     generations: int = 10
     evaluations: int = 0
     seconds: float = 0.0
     target: float | None = None
+    migration: int = 4
+    migrants: int = 1
     tournament: int = 4
     elite_share: float = 0.25
+    archive_share: float = 0.15
     max_size: int = 24
     max_depth: int = 5
-    max_operations: int = 60
+    max_cost: int = 400
+    parameters: Learnable = "none"
+    statistics: bool = False
+    shifts: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    initial: tuple[str, ...] = ()
+    stages: int = 2
+    promote: float = 1 / 3
     steps: int = 100
     networks: int = 1
     learning_rate: float = 1e-2
     gate: float = -1.5
+    tuned: int = 4
     finalists: int = 16
     hall: int = 10
     workers: int = 1
+    memory: int = 4000
 
     def __post_init__(self) -> None:
-        for key, value in self.to_json().items():
-            check(key, value)
+        for key in KEYS:
+            check(key, getattr(self, key))
+        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
+        object.__setattr__(self, "initial", tuple(self.initial))
+        if self.population < 4 * self.islands:
+            raise ConfigError(f"population must be at least 4 for each of the {self.islands} islands, not {self.population}")
 
     @property
-    def elites(self) -> int:
-        """How many of the best go on to the next generation as they are."""
-        return max(1, round(self.elite_share * self.population))
+    def space(self) -> Space:
+        """What candidates are made of. Raises ConfigError where the weights leave nothing."""
+        try:
+            return Space(self.weights, self.parameters, self.statistics, self.shifts)
+        except ValueError as error:
+            raise ConfigError(f"weights: {error}") from error
 
     @property
     def planned(self) -> int:
         """How many candidates are trained in the search, if neither target nor time ends it before."""
-        all_generations = self.population + (self.generations - 1) * (self.population - self.elites)
-        return min(all_generations, self.evaluations or all_generations)
+        return min(self.population * self.generations, self.evaluations or self.population * self.generations)
 
     @property
-    def search(self) -> Measurement:
-        """How every candidate is measured: the same data and initial weights for all, whatever the seed of the search."""
-        return self._measurement("search", tuple(range(self.networks)), Training(self.steps, self.learning_rate))
+    def cascade(self) -> tuple[Stage, ...]:
+        """The stages of training: the same data and initial weights for all candidates, whatever the seed of the search."""
+        return tuple(self._stage(name) for name in list(_STAGES)[: self.stages])
+
+    @property
+    def tuning(self) -> Measurement:
+        """How constants are compared: as in the standard stage."""
+        return self._stage("standard").measurement
 
     @property
     def final(self) -> Measurement:
-        """How finalists are measured: on seeds that the search has not seen, twice as many, three times as long."""
-        return self._measurement("search", self._final_seeds, Training(3 * self.steps, self.learning_rate / 2))
+        """How finalists are measured: on seeds that the search has not seen, as long as in the standard stage."""
+        return self._final("search", _FINAL_NETWORKS[0])
 
     @property
     def unseen(self) -> Measurement:
         """As `final`, on data sets that the search has not seen."""
-        return self._measurement("validation", self._final_seeds, self.final.training)
+        return self._final("validation", _FINAL_NETWORKS[1])
 
-    @property
-    def _final_seeds(self) -> tuple[int, ...]:
-        return tuple(range(100, 100 + 2 * self.networks))
+    def _final(self, data: SetName, networks: int) -> Measurement:
+        seeds = tuple(range(_FINAL_SEEDS, _FINAL_SEEDS + networks * self.networks))
+        like, members = self.tuning, instances(data)
+        return dataclasses.replace(like, instances=members, seeds=seeds, limit=like.limit * len(members) / len(like.instances))
 
-    def _measurement(self, data: SetName, seeds: tuple[int, ...], training: Training) -> Measurement:
-        return Measurement(instances(data), seeds, training, gate=self.gate, limit=FIDELITIES["full"].limit)
+    def _stage(self, name: FidelityName) -> Stage:
+        steps, seeds, rate, gate = _STAGES[name]
+        training = Training(steps * self.steps, rate * self.learning_rate)
+        limit = FIDELITIES[name].limit * max(1.0, self.steps / FIDELITIES["quick"].steps)
+        networks = tuple(range(seeds * self.networks))
+        return Stage(name, Measurement(instances("search"), networks, training, gate=gate * self.gate, limit=limit))
 
     def to_json(self) -> dict[str, Any]:
-        """The settings by name."""
-        return asdict(self)
+        """The settings by name, as plain values."""
+        return {**{key: getattr(self, key) for key in KEYS}, "weights": dict(self.weights), "initial": list(self.initial)}
 
 
-KEYS: Final = tuple(field.name for field in fields(Config))
+KEYS: Final = tuple(f.name for f in fields(Config))
 
 
 def allowed(key: str) -> str:
     """What a setting may be, in words."""
     if key in CHOICES:
         return " or ".join(f'"{word}"' for word in CHOICES[key])
+    if key in SWITCHES:
+        return "true or false"
+    if key in TEXTS:
+        return "a list of programs"
+    if key in TABLES:
+        return "a table of numbers from 0 on, by the names of operators and functions"
     if key in WHOLE:
         return "a whole number from {} to {}".format(*WHOLE[key])
     return "a number from {:g} to {:g}".format(*REAL[key])
@@ -145,8 +217,18 @@ def _is_allowed(key: str, value: object) -> bool:
         return key in OPTIONAL
     if key in CHOICES:
         return value in CHOICES[key]
+    if key in SWITCHES:
+        return isinstance(value, bool)
+    if key in TEXTS:
+        return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+    if key in TABLES:
+        return isinstance(value, Mapping) and all(isinstance(k, str) and _is_weight(v) for k, v in value.items())
     if isinstance(value, bool):
         return False
     if key in WHOLE:
         return isinstance(value, int) and WHOLE[key][0] <= value <= WHOLE[key][1]
     return isinstance(value, int | float) and REAL[key][0] <= value <= REAL[key][1]
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import contextlib
+import dataclasses
+from collections.abc import Generator
 from typing import Protocol
 
+from gp.evolution.cascade import Batch, Result
 from gp.evolution.engine import Scorer
 from gp.lab.protocol import Measurement
-from gp.lab.score import Score
 
 
 class Record(Protocol):
     """What this needs of `gp.run_store.RunStore`."""
 
-    def recall(self, text: str, what: Measurement) -> Score | str | None: ...
+    def recall(self, text: str, what: Measurement, seed: int) -> Result | None: ...
 
-    def remember(self, text: str, what: Measurement, result: Score | str) -> None: ...
+    def remember(self, text: str, what: Measurement, seed: int, result: Result) -> None: ...
 
 
 class RecallingScorer:
-    """Scores from the record where it has them, and from another scorer, into the record, where it has not."""
+    """Results from the record where it has them, and from another scorer, into the record, where it has not."""
 
     def __init__(self, scorer: Scorer, record: Record) -> None:
         self._scorer = scorer
         self._record = record
 
-    def scores(self, texts: Sequence[str], what: Measurement) -> Generator[Score | str]:
-        """The result of each program in turn."""
-        known = [self._record.recall(text, what) for text in texts]
-        missing = self._scorer.scores([text for text, result in zip(texts, known, strict=True) if result is None], what)
-        try:
-            for text, result in zip(texts, known, strict=True):
+    def measure(self, batch: Batch) -> Generator[Result]:
+        """The result of each task in turn."""
+        what = batch.measurement
+        known = [self._record.recall(text, what, seed) for text, seed in batch.tasks]
+        missing = tuple(task for task, result in zip(batch.tasks, known, strict=True) if result is None)
+        with contextlib.closing(self._scorer.measure(dataclasses.replace(batch, tasks=missing))) as arriving:
+            for (text, seed), result in zip(batch.tasks, known, strict=True):
                 if result is None:
-                    measured = next(missing)
-                    self._record.remember(text, what, measured)
+                    measured = next(arriving)
+                    self._record.remember(text, what, seed, measured)
                     yield measured
                 else:
                     yield result
-        finally:
-            missing.close()

@@ -12,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from gp.evolution.config import KEYS, Config, ConfigError, allowed, check
+from gp.evolution.config import KEYS, TABLES, Config, ConfigError, allowed, check
+from gp.unreadable import unreadable
 from gp.workers import cores
 
 TABLE: Final = "search"
@@ -29,7 +30,7 @@ def configure(preset: str | None, file: Path | None, assignments: Sequence[str],
     if file is not None:
         settings |= read_toml(_text(file), str(file))
     for assignment in assignments:
-        settings |= _assigned(assignment)
+        settings |= _assigned(assignment, settings)
     return Config(**settings | dict(options))
 
 
@@ -53,22 +54,27 @@ def to_toml(config: Config) -> str:
     """All settings as TOML that `read_toml` reads, each with what it may be; one that is None is a comment."""
     lines = []
     for key, value in config.to_json().items():
-        setting = f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
+        setting = f"# {key} is not set" if value is None else f"{key} = {_toml(value)}"
         lines.append(f"{setting}  # {allowed(key)}\n")
     return "".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {json.dumps(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not valid TOML: it is not UTF-8") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(unreadable(file, error)) from error
 
 
-def _assigned(assignment: str) -> dict[str, Any]:
-    """The setting in KEY=VALUE. A value that is not TOML is a word as it is, so that a shell needs no quotes within quotes."""
+def _assigned(assignment: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The setting in KEY=VALUE; KEY.NAME=VALUE adds an entry to a table. A value that is not TOML is a word as it is, so that a shell
+    needs no quotes within quotes."""
     key, sign, value = (part.strip() for part in assignment.partition("="))
     if not sign:
         raise ConfigError(f"--set takes KEY=VALUE, not {assignment!r} (settings: {', '.join(KEYS)})")
@@ -76,7 +82,10 @@ def _assigned(assignment: str) -> dict[str, Any]:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
         parsed = value
-    setting = {key.removeprefix(f"{TABLE}."): parsed}
+    key, _, entry = key.removeprefix(f"{TABLE}.").partition(".")
+    setting = {key: {**before.get(key, {}), entry: parsed} if entry and key in TABLES else parsed}
+    if entry and key not in TABLES:
+        check(f"{key}.{entry}", parsed)
     _check(setting, "--set")
     return setting
 

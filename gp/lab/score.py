@@ -8,7 +8,9 @@ is the raw MSE_ood and all networks weigh the same.)
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -90,18 +92,25 @@ def log_ratio(error: Array, reference: Array, lowest: float = LOWEST, highest: f
     return np.where(finite, np.clip(ratio, lowest, highest), NOT_FINITE)
 
 
-def instance_weights(instances: Sequence[Instance], protocol: ProtocolName) -> Array:
+@functools.lru_cache(maxsize=64)
+def instance_weights(instances: tuple[Instance, ...], protocol: ProtocolName) -> Array:
     """How much each instance counts; the sum is 1."""
     if protocol == "paper":
-        return np.full(len(instances), 1 / len(instances))
-    families = {i.family for i in instances}
-    variants = {(i.family, i.variant) for i in instances}
-    weights = []
-    for i in instances:
-        siblings = sum(family == i.family for family, _ in variants)
-        members = sum((other.family, other.variant) == (i.family, i.variant) for other in instances)
-        weights.append(1 / (len(families) * siblings * members))
-    return np.array(weights)
+        weights = np.full(len(instances), 1 / len(instances))
+    else:
+        members = Counter((i.family, i.variant) for i in instances)
+        siblings = Counter(family for family, _ in members)
+        counts = [len(siblings) * siblings[i.family] * members[i.family, i.variant] for i in instances]
+        weights = 1 / np.array(counts, np.float64)
+    weights.setflags(write=False)
+    return weights
+
+
+@functools.lru_cache(maxsize=64)
+def _members(instances: tuple[Instance, ...]) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """The places of each variant's instances."""
+    keys = [(i.family, i.variant) for i in instances]
+    return {key: np.flatnonzero([k == key for k in keys]) for key in dict.fromkeys(keys)}
 
 
 def score(outcome: Outcome, measurement: Measurement) -> Score:
@@ -109,11 +118,11 @@ def score(outcome: Outcome, measurement: Measurement) -> Score:
     instances, protocol = measurement.instances, measurement.protocol
     parts = network_scores(outcome, protocol)
     by_instance = parts.mean(axis=0)
-    keys = [(i.family, i.variant) for i in instances]
-    variants = {key: float(by_instance[[k == key for k in keys]].mean()) for key in dict.fromkeys(keys)}
-    families = {
-        family: float(np.mean([value for (f, _), value in variants.items() if f == family])) for family in dict.fromkeys(f for f, _ in keys)
-    }
+    variants = {key: float(by_instance[places].mean()) for key, places in _members(instances).items()}
+    grouped: dict[str, list[float]] = {}
+    for (family, _), value in variants.items():
+        grouped.setdefault(family, []).append(value)
+    families = {family: sum(values) / len(values) for family, values in grouped.items()}
     finite = np.isfinite(outcome.outside) & np.isfinite(outcome.inside)
     return Score(
         score=float(instance_weights(instances, protocol) @ by_instance),
@@ -149,8 +158,7 @@ def paired_difference(candidate: Array, baseline: Array, measurement: Measuremen
     pairs = candidate - baseline
     weights = instance_weights(measurement.instances, measurement.protocol)
     rng = np.random.default_rng(0)
-    keys = [(i.family, i.variant) for i in measurement.instances]
-    groups = [np.flatnonzero([k == key for k in keys]) for key in dict.fromkeys(keys)]
+    groups = list(_members(measurement.instances).values())
     seeds = rng.integers(len(pairs), size=(_RESAMPLES, len(pairs)))
     counts = np.stack([np.bincount(row, minlength=len(pairs)) for row in seeds]) / len(pairs)
     by_instance = counts @ pairs

@@ -9,32 +9,32 @@ from typing import Final
 
 import numpy as np
 
-from gp.evolution.genome import size
-from gp.evolution.space import tidy
-from gp.evolution.variation.parts import X, bounded, count_x, fitting_part, substitute
+from gp.evolution.genome import size, substitute
+from gp.evolution.space import Space, tidy
+from gp.evolution.variation.parts import X, count_x, fitting_part
 from grammar.tree import Chain, Expression, Number, Unary
 
 COEFFICIENT: Final = 0.2  # the median size of the coefficient of what is added
 SPREAD: Final = 1.0  # deviation of its logarithm
 
 
-def composition(rng: np.random.Generator, limit: int, outer: Expression, inner: Expression) -> Expression:
+def composition(rng: np.random.Generator, space: Space, limit: int, outer: Expression, inner: Expression) -> Expression:
     """outer(inner(x))."""
     uses = count_x(outer)
     part = fitting_part(rng, inner, (limit - size(outer)) // uses + 1) if uses else None
-    return outer if part is None else bounded(substitute(outer, part), outer, limit)
+    return outer if part is None else substitute(outer, {X.name: part})
 
 
-def modulation(rng: np.random.Generator, limit: int, function: Expression, other: Expression) -> Expression:
+def modulation(rng: np.random.Generator, space: Space, limit: int, function: Expression, other: Expression) -> Expression:
     """function(x)*(1 + c*other(x)), or with a minus."""
     part = fitting_part(rng, other, limit - size(function) - 5)
-    return function if part is None else bounded(Chain(("*",), (function, _plus(rng, Number(1.0), part))), function, limit)
+    return function if part is None else Chain(("*",), (function, _plus(rng, Number(1.0), part)))
 
 
-def perturbation(rng: np.random.Generator, limit: int, function: Expression, other: Expression) -> Expression:
+def perturbation(rng: np.random.Generator, space: Space, limit: int, function: Expression, other: Expression) -> Expression:
     """function(x) + c*other(x), or with a minus."""
     part = fitting_part(rng, other, limit - size(function) - 3)
-    return function if part is None else bounded(_plus(rng, function, part), function, limit)
+    return function if part is None else _plus(rng, function, part)
 
 
 def _plus(rng: np.random.Generator, function: Expression, other: Expression) -> Expression:
@@ -43,16 +43,16 @@ def _plus(rng: np.random.Generator, function: Expression, other: Expression) -> 
     return Chain(("+" if rng.random() < 0.5 else "-",), (function, Chain(("*",), (coefficient, other))))
 
 
-def odd(rng: np.random.Generator, limit: int, parent: Expression) -> Expression:
+def odd(rng: np.random.Generator, space: Space, limit: int, parent: Expression) -> Expression:
     """The odd part: (f(x) - f(-x))/2."""
-    return bounded(_half(parent, "-"), parent, limit)
+    return _half(parent, "-")
 
 
-def even(rng: np.random.Generator, limit: int, parent: Expression) -> Expression:
+def even(rng: np.random.Generator, space: Space, limit: int, parent: Expression) -> Expression:
     """The even part: (f(x) + f(-x))/2."""
-    return bounded(_half(parent, "+"), parent, limit)
+    return _half(parent, "+")
 
 
 def _half(function: Expression, sign: str) -> Expression:
-    mirrored = substitute(function, Unary("-", X))
+    mirrored = substitute(function, {X.name: Unary("-", X)})
     return Chain(("/",), (Chain((sign,), (function, mirrored)), Number(2.0)))

@@ -1,4 +1,4 @@
-"""Changes of one constant."""
+"""Changes of one constant: a number in the expression, or the initial value of a parameter."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from gp.evolution.genome import places, replace
-from gp.evolution.space import tidy
-from gp.evolution.variation.parts import bounded, pick, reals
-from grammar.tree import Chain, Expression, Name, Number
+from gp.evolution.genome import Place, number, places, replace
+from gp.evolution.space import Space, tidy
+from gp.evolution.variation.parts import child, parameters_of, pick, reals
+from grammar.tree import Chain, Expression, Name, Number, Parameter, Program
 
 STEP: Final = 0.3  # deviation of the logarithm of a constant's change
 LARGEST: Final = 1e30  # a constant grows no further
@@ -22,35 +22,55 @@ SIMPLE: Final[dict[float, Expression]] = {
 }
 
 
-def constant(rng: np.random.Generator, limit: int, parent: Expression) -> Expression:
+def constant(rng: np.random.Generator, space: Space, limit: int, parent: Program) -> Program:
     """The parent with one constant multiplied by a log-normal factor; a parent without constants gets one, as a factor."""
-    found = [(p, value) for p in places(parent) if (value := _value(p.node)) is not None]
+    found = _adjustable(parent)
     factor = float(np.exp(STEP * rng.standard_normal()))
-    if found:
-        place, value = found[int(rng.integers(len(found)))]
-        new: Expression = Number(tidy(min(value * factor, LARGEST)))
-    else:
-        place = pick(rng, reals(parent))
+    if not found:
+        place = pick(rng, reals(parent.result))
         new = Chain(("*",), (Number(tidy(factor)), place.node))
-    return bounded(replace(parent, place.path, new), parent, limit)
+        return child(space, limit, parent, parameters_of(parent).values(), replace(parent.result, place.path, new))
+    chosen = found[int(rng.integers(len(found)))]
+    return _with_value(space, limit, parent, chosen, tidy(min(value_of(chosen) * factor, LARGEST)))
 
 
-def snap(rng: np.random.Generator, limit: int, parent: Expression) -> Expression:
+def snap(rng: np.random.Generator, space: Space, limit: int, parent: Program) -> Program:
     """The parent with one constant replaced by the simple value nearest to it, or a simple value by the next one, up or down."""
-    found = [(p, value) for p in places(parent) if (value := _value(p.node)) is not None]
+    found = _adjustable(parent)
     if not found:
         return parent
-    place, value = found[int(rng.integers(len(found)))]
-    values = list(SIMPLE)
+    chosen = found[int(rng.integers(len(found)))]
+    value, values = value_of(chosen), list(SIMPLE)
     at = min(range(len(values)), key=lambda k: abs(values[k] - value))
     if values[at] == value:
         near = [k for k in (at - 1, at + 1) if 0 <= k < len(values)]
         at = near[int(rng.integers(len(near)))]
-    return bounded(replace(parent, place.path, SIMPLE[values[at]]), parent, limit)
+    return _with_value(space, limit, parent, chosen, values[at])
 
 
-def _value(node: Expression) -> float | None:
-    """The value of a constant's node: a literal, or pi."""
-    if isinstance(node, Number):
-        return node.value
-    return math.pi if node == Name("pi") else None
+def constants(expression: Expression) -> list[Place]:
+    """The places of constants: literals and pi."""
+    return [p for p in places(expression) if isinstance(p.node, Number) or p.node == SIMPLE[math.pi]]
+
+
+def _adjustable(genome: Program) -> list[Parameter | Place]:
+    """What there is to change the value of."""
+    return [*parameters_of(genome).values(), *constants(genome.result)]
+
+
+def value_of(found: Parameter | Place) -> float:
+    """The size of a constant or of an initial value; signs stand outside of it."""
+    if isinstance(found, Parameter):
+        return next(n.value for n in (found.initial, *found.initial.children) if isinstance(n, Number))
+    return found.node.value if isinstance(found.node, Number) else math.pi
+
+
+def _with_value(space: Space, limit: int, parent: Program, found: Parameter | Place, value: float) -> Program:
+    """The genome with another size for one of its constants."""
+    parameters, result = parameters_of(parent), parent.result
+    if isinstance(found, Parameter):
+        initial = Number(value) if isinstance(found.initial, Number) else number(-value)
+        parameters[found.name] = Parameter(found.name, found.per_channel, initial)
+    else:
+        result = replace(result, found.path, SIMPLE.get(value, Number(value)))
+    return child(space, limit, parent, parameters.values(), result)

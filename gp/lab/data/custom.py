@@ -39,6 +39,7 @@ import numpy as np
 from gp.lab.data.csv_table import Table, read_table
 from gp.lab.data.dataset import DataError, Instance, Raw, Split
 from gp.lab.data.registry import names
+from gp.unreadable import unreadable
 
 SUFFIXES: Final = (".csv", ".py")
 
@@ -93,10 +94,8 @@ def load(path: str | Path) -> tuple[Instance, ...]:
         if path.suffix.lower() == ".csv":
             return (_table_instance(file),)
         return tuple(replace(member, points=MemberPoints(file, name)) for name, member in _members(file).items())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(unreadable(path, error)) from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
