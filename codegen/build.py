@@ -67,7 +67,8 @@ def build(program: Program) -> Function:
     """The graph of a program, as written (unsimplified). Raises DSLError at the place of the first mistake of meaning."""
     builder = _Builder(program.text, {"x": source("x", Span.ELEMENT)})
     result = builder.program(program)
-    if sum(1 for _ in topological([result])) > MAX_NODES:
+    # A visit makes at most five nodes (std), so that few programs need counting, which is a tenth of the time of building a small one.
+    if 5 * builder.visits > MAX_NODES and len(topological([result])) > MAX_NODES:
         builder.fail(
             program.result.position, f"the program has more than {MAX_NODES:,} operations (MAX_NODES)", "shorten it, or repeat less often"
         )
@@ -101,8 +102,11 @@ def power(base: Node, exponent: Node) -> Node:
 
 
 @functools.cache
-def _catalog_function(name: str) -> Function:
-    return build(catalog.entry(name).program)
+def _catalog_function(name: str) -> tuple[Function, int, int]:
+    """The function of that name, how many nodes it has, and how many of them are shifted inputs."""
+    function = build(catalog.entry(name).program)
+    nodes = topological([function.result])
+    return function, len(nodes), sum(isinstance(n.attribute, Source) and n.attribute.shift != 0 for n in nodes)
 
 
 @dataclass(slots=True)
@@ -284,8 +288,9 @@ class _Builder:
             return self.local_function(node, self.definitions[name])
         operator = self.functions.get(name)
         if operator is not None:
-            letters = zip(operator.boolean_arguments, "abc", strict=False)
-            self.check_count(node, ["condition" if boolean else letter for boolean, letter in letters])
+            if len(node.arguments) != operator.arity:
+                letters = zip(operator.boolean_arguments, "abc", strict=False)
+                self.check_count(node, ["condition" if boolean else letter for boolean, letter in letters])
             kinds = zip(node.arguments, operator.boolean_arguments, strict=True)
             return apply(operator, *[self.condition(a) if boolean else self.real(a) for a, boolean in kinds])
         if name in catalog.names():
@@ -335,16 +340,14 @@ class _Builder:
     def catalog_function(self, node: Call, argument: Node) -> Node:
         """The named program with x replaced; its parameters become this program's, one set however often it is called."""
         name = node.function
-        function = _catalog_function(name)
+        function, size, shifts = _catalog_function(name)
         renamed: dict[str, str] = {}
         for parameter in function.parameters:
             own = renamed[parameter.name] = f"{name}_{parameter.name}"
             if own in self.positions:
                 self.fail(self.positions[own][1], f"'{own}' is already the parameter of {name}", "choose another name")
             self.parameters[own] = LearnableParameter(own, parameter.per_channel, parameter.initial)
-        nodes = topological([function.result])
-        shifts = sum(isinstance(n.attribute, Source) and n.attribute.shift != 0 for n in nodes)
-        self.count(node, len(nodes) + (shifts * self.size(argument) if shifts else 0))
+        self.count(node, size + (shifts * self.size(argument) if shifts else 0))
         return substitute(function.result, argument, renamed)
 
     def size(self, node: Node) -> int:

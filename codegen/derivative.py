@@ -21,6 +21,7 @@ from codegen.instructions import Span
 from codegen.operators import Operator
 from codegen.simplify import instantiate, make, make_mean, read_template, simplify
 
+
 @functools.lru_cache(maxsize=1024)
 def derivative(node: Node, leaf: Node) -> Node:
     """d node / d leaf point by point, simplified. `leaf` is an input or a mean; other leaves count as constants."""
@@ -37,7 +38,7 @@ def derivative(node: Node, leaf: Node) -> Node:
     return slopes[node]
 
 
-@functools.lru_cache(maxsize=8192)  # two thirds of the nodes of a search's candidates are those of earlier ones
+@functools.lru_cache(maxsize=8192)  # 70 % of the nodes of a search's candidates are those of earlier ones
 def _chain(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
     if all(slope is zero for slope in slopes):
         return zero

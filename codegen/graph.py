@@ -66,7 +66,8 @@ class Node:
         # A key for the order of commutative operands. The values of constants that are not structural stay out of it: programs
         # that differ in them alone must have the same structure.
         shown = "" if self.name in ("constant", "slot") and not is_structural(self) else repr(attribute)
-        self.order: Final = zlib.crc32(f"{self.name} {shown} {[a.order for a in args]}".encode())
+        orders = ", ".join([str(a.order) for a in args])
+        self.order: Final[int] = zlib.crc32(f"{self.name} {shown} [{orders}]".encode())
 
     def __repr__(self) -> str:
         attribute = "" if self.attribute is None else f"[{self.attribute}]"
@@ -126,7 +127,7 @@ def limit(argument: Node, end: float) -> Node:
 
 
 def apply(operator: Operator, *args: Node, attribute: int | None = None) -> Node:
-    """The operator applied to nodes, as it stands: no folding, no rules (`codegen.simplify` has those).
+    """The operator applied to as many nodes as it takes, as it stands: no folding, no rules (`codegen.simplify` has those).
 
     Raises TypeError when a boolean stands where a real number belongs, or the reverse.
     """
@@ -156,14 +157,11 @@ def topological(roots: Iterable[Node], through_means: bool = True) -> list[Node]
         node = stack.pop()
         if node in order:
             continue
-        if through_means or node.operator != "mean":
-            for a in node.args:
-                if a not in order:
-                    stack.append(node)
-                    stack += node.args[::-1]
-                    break
-            else:
-                order[node] = None
+        for a in node.args if through_means or node.operator != "mean" else ():
+            if a not in order:  # come back when the arguments are there
+                stack.append(node)
+                stack += node.args[::-1]
+                break
         else:
             order[node] = None
     return list(order)

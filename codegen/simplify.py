@@ -52,7 +52,7 @@ def make(operator: Operator | str, *args: Node, attribute: int | None = None) ->
     return _make(OPERATORS[operator] if isinstance(operator, str) else operator, args, attribute)
 
 
-@functools.lru_cache(maxsize=8192)  # two thirds of what a search asks for was made for earlier candidates
+@functools.lru_cache(maxsize=4096)  # a quarter of what a search asks for was made for its earlier candidates
 def _make(operator: Operator, args: tuple[Node, ...], attribute: Attribute) -> Node:
     node = power(*args) if operator.name == "pow" else apply(operator, *args, attribute=cast("int | None", attribute))
     if isinstance(node.operator, str):
@@ -121,7 +121,7 @@ def _kind(node: Node) -> Kind:
 @functools.cache
 def _candidates(operator: Operator, kinds: tuple[Kind, ...], repeated: bool) -> list[tuple[tuple[Node, ...], Node]]:
     """The rules that an operator's arguments of these kinds may match (`repeated`: one of them occurs twice), each as the arguments
-    of its pattern, in the order or orders that fit, and its replacement. Three of four that are left do match."""
+    of its pattern, in the order or orders that fit, and its replacement. One in three of these then does match."""
     found = []
     for pattern, replacement in _rules():
         if pattern.operator is operator and (repeated or len(set(pattern.args)) == len(pattern.args)):
@@ -144,10 +144,7 @@ def _admits(part: Node, kind: Kind) -> bool:
 
 
 def _match_all(parts: tuple[Node, ...], args: tuple[Node, ...], captures: Captures) -> bool:
-    for part, argument in zip(parts, args, strict=True):
-        if not _match(part, argument, captures):
-            return False
-    return True
+    return all(_match(part, argument, captures) for part, argument in zip(parts, args, strict=True))
 
 
 def _match(pattern: Node, node: Node, captures: Captures) -> bool:
@@ -161,9 +158,10 @@ def _match(pattern: Node, node: Node, captures: Captures) -> bool:
         return captures.setdefault(pattern, node) is node
     if pattern.operator is not node.operator or pattern.attribute != node.attribute:
         return False
-    if not node.operator.commutative:
+    orders = _orders(pattern)
+    if len(orders) == 1:
         return _match_all(pattern.args, node.args, captures)
-    for parts in _orders(pattern):
+    for parts in orders:
         trial = dict(captures)
         if _match_all(parts, node.args, trial):
             captures.update(trial)

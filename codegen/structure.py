@@ -22,7 +22,7 @@ def abstract(roots: Sequence[Node]) -> tuple[list[Node], tuple[float, ...]]:
     values: dict[float, int] = {}
 
     def visit(node: Node, args: tuple[Node, ...]) -> Node:
-        if node.operator == "constant" and not node.boolean and not is_structural(node):
+        if node.name == "constant" and not node.boolean and not is_structural(node):
             return slot(values.setdefault(cast(float, node.attribute), len(values)))
         return with_args(node, args)
 

@@ -11,6 +11,7 @@ operator/NAME                        its share of the children
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -37,7 +38,8 @@ class TensorBoardLog(Tally):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Nothing to do: after each generation all is on disk."""
+        with contextlib.suppress(OSError):  # after each generation all is on disk, or it was said that it is not
+            self._writer.close()
 
     def summarised(self, summary: Summary) -> None:
         from tensorboardX.proto.event_pb2 import Event  # noqa: PLC0415

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gp.evolution.archive import Archive
 from gp.evolution.behaviour import CELLS, MIRROR, Behaviour, describe
-from gp.evolution.screen import GRID, Array, profile
+from gp.evolution.screen import CENTRE, GRID, Array, profile
 from grammar import catalog
 
 EXPECTED = {
@@ -37,10 +37,12 @@ EXPECTED = {
     "mexican_hat(x)": "even, bounded | bounded, smooth, few turns",
     "sin(x)": "odd, bounded | bounded, smooth, many turns",
     "sin(3*x)": "odd, bounded | bounded, smooth, many turns",
+    "sin(25*x)": "odd, bounded | bounded, smooth, many turns",  # four times from one coarse point to the next, less a little
     "cos(5*x)": "even, bounded | bounded, smooth, many turns",
     "x*cos(x)": "odd, linear | linear, smooth, many turns",
     "x + sin(x)": "odd, linear | linear, smooth, no turn",
     "x + sin(x)^2": "neither, linear | linear, smooth, no turn",
+    "x + cos(x)/1000": "neither, linear | linear, smooth, no turn",
     "exp(-x^2)": "even, bounded | bounded, smooth, one turn",
     "abs(x)": "even, linear | linear, kink, one turn",
     "abs(x - 2.3)": "neither, linear | linear, kink, one turn",
@@ -94,6 +96,24 @@ NAMES = st.sampled_from(catalog.names())
 def test_scaling_and_shifting_up_change_nothing(name: str, factor: float, constant: float) -> None:
     value, slope = _values(name)
     assert describe(factor * value + constant, factor * slope) == describe(value, slope)
+
+
+@given(NAMES, st.integers(0, 2**32))
+def test_rounding_does_not_show(name: str, seed: int) -> None:
+    """Errors of some hundred roundings of the largest value near 0; negative control: errors that are large."""
+    value, slope = _values(name)
+    errors = np.random.default_rng(seed).uniform(-1, 1, (2, GRID.size))
+    small, large = ([v + e * size * np.abs(v[CENTRE]).max() for v, e in zip((value, slope), errors, strict=True)] for size in (1e-13, 1))
+    assert describe(*small) == describe(value, slope)
+    assert describe(*large).parity == "neither"
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1e-12, "smooth"), (1e-2, "kink")])
+def test_a_step_of_the_slope_that_is_rounding_is_no_kink(size: float, expected: str) -> None:
+    """Where the slope of squared_relu is zero."""
+    value, slope = _values("squared_relu")
+    below = GRID < -2
+    assert describe(value + size * np.where(below, GRID + 2, 0), slope + size * below).smoothness == expected
 
 
 @given(NAMES)

@@ -81,6 +81,10 @@ def test_objectives_without_a_finite_range_add_nothing() -> None:
     assert crowding([], []) == []
 
 
+def test_the_widest_finite_range() -> None:
+    assert crowding([(-1.5e308, 1.0, 0.0), (0.0, 0.5, 0.0), (1.5e308, 0.0, 0.0)], range(3)) == [math.inf, 2.0, math.inf]
+
+
 @given(st.lists(st.tuples(ANY, ANY, ANY), max_size=20))
 def test_distances_are_no_nan_and_not_negative(points: list[Point]) -> None:
     assert all(distance >= 0 for distance in crowding(points, range(len(points))))

@@ -23,7 +23,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(enc
 LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
 COMMANDS = [words for words in (shlex.split(line, comments=True) for line in LINES) if words]
 # Subcommands of gp that take long, or need a run that did: their arguments are parsed, no more. They have tests of their own.
-LONG = ("lab", "resume", "run", "runs", "top")
+LONG = ("compare", "lab", "resume", "run", "runs", "top")
 TINY = {"bench": ["--no-compile", "--sizes", "64", "--rounds", "3"]}
 
 

@@ -186,6 +186,13 @@ def test_what_a_worker_prepares_is_not_refused_memory() -> None:
         assert results(workers, job("environment", "PREPARED"), job("make_bytes", 400 * MB)) == ["yes", Failure("took more than 300 MB")]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not count a process's data")
+def test_a_lower_limit_of_the_system_stays() -> None:
+    with Workers(1, prepare="worker_jobs:prepare_with_little", memory=300 * MB) as workers:
+        found = results(workers, job("fill_array", 100 * MB), job("fill_array", 250 * MB), job("echo", 1))
+        assert found == [100 * MB, Failure("took more than 300 MB"), 1]
+
+
 def test_busy_is_the_time_that_workers_have_a_job() -> None:
     """Not the second in which each prepares, nor that in which they are idle; bounds leave a busy machine less than these would add."""
     with Workers(2, prepare="worker_jobs:prepare_slowly") as workers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -102,6 +103,11 @@ def prepare_much() -> None:
     """Takes 400 MB, and gives them back."""
     fill_list(400_000_000)
     os.environ["PREPARED"] = "yes"
+
+
+def prepare_with_little() -> None:
+    """As where the system itself allows no more than 200 MB."""
+    resource.setrlimit(resource.RLIMIT_DATA, (200_000_000, 200_000_000))
 
 
 def prepare_wrongly() -> None:

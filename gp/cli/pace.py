@@ -97,9 +97,10 @@ class Pace(Observer):
         left = {phase: max(0.0, self._planned[phase] - self._done[phase]) for phase in _ORDER}
         seconds = self._engine.config.seconds
         if seconds and (speed := self._speed()) and left[SEARCH]:
-            # The generation in which the time is over is the last.
-            rest = max(0.0, self._each() - self._generation)
-            left[SEARCH] = min(left[SEARCH], max(rest, (seconds - (time.monotonic() - self.started)) * speed))
+            # The generation in which the time is over is the last, and is finished.
+            remaining = seconds - (time.monotonic() - self.started)
+            rest = max(0.0, self._each() - self._generation) if remaining > 0 or self._generation else 0.0
+            left[SEARCH] = min(left[SEARCH], max(rest, remaining * speed))
         return self._before * self._each() + self._done.total(), sum(left.values())
 
     def _plan_search(self) -> None:

@@ -31,7 +31,8 @@ _SEED_VARIANCE: Final = 0.31  # of the paired difference of two candidates on on
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be measured next: programs, each with a seed. `purpose` is a stage's name, "tuning", "final" or "validation"."""
+    """What is to be measured next: programs, each with a seed. `purpose` is a stage's name, "tuning", "final",
+    "selection" or "validation"."""
 
     purpose: str
     measurement: Measurement

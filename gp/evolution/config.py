@@ -67,7 +67,6 @@ _STAGES: Final[dict[FidelityName, tuple[int, int, float, float]]] = {
     "full": (10, 4, 0.5, 2.0),
 }
 _FINAL_SEEDS: Final = 100  # the first of the seeds that only finalists are measured on
-_FINAL_NETWORKS: Final = (8, 4)  # how many, for each of `networks`: on the data of the search, and on unseen data
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Config:
 
     What it takes: each candidate passes up to `stages` stages of training (quick, standard, full), of which the first has `networks`
     seeds for each data set, `steps` and `learning_rate`, and rejects a mean ln(ID error) above `gate`; `promote` of each stage reach
-    the next. At the end the constants of the best `tuned` are tuned, `finalists` are measured again, and `hall` of them kept.
+    the next. At the end the constants of the best `tuned` are tuned, `finalists` are measured again on other data, and `hall` of them kept.
 
     A search ends with the last of its `generations`, after so many trained candidates (`evaluations`), or with the generation in
     which the best score is `target` or less, or which ends after so many `seconds`. 0 evaluations or seconds are no bound. Seconds
@@ -96,8 +95,8 @@ class Config:
     seed: int = 0
     strategy: Strategy = "gp"
     population: int = 64
-    islands: int = 4
-    generations: int = 10
+    islands: int = 2
+    generations: int = 8
     evaluations: int = 0
     seconds: float = 0.0
     target: float | None = None
@@ -120,8 +119,8 @@ class Config:
     networks: int = 1
     learning_rate: float = 1e-2
     gate: float = -1.5
-    tuned: int = 4
-    finalists: int = 16
+    tuned: int = 2
+    finalists: int = 10
     hall: int = 10
     workers: int = 1
     memory: int = 4000
@@ -154,22 +153,27 @@ class Config:
 
     @property
     def tuning(self) -> Measurement:
-        """How constants are compared: as in the standard stage."""
-        return self._stage("standard").measurement
+        """How constants are compared: as in the second stage, where there is one."""
+        return self.cascade[min(1, self.stages - 1)].measurement
 
     @property
     def final(self) -> Measurement:
-        """How finalists are measured: on seeds that the search has not seen, as long as in the standard stage."""
-        return self._final("search", _FINAL_NETWORKS[0])
+        """How finalists are measured again on the data sets of the search: on seeds that it has not seen, trained as in the last stage."""
+        return self._after("search")
 
     @property
-    def unseen(self) -> Measurement:
-        """As `final`, on data sets that the search has not seen."""
-        return self._final("validation", _FINAL_NETWORKS[1])
+    def selection(self) -> Measurement:
+        """How finalists are ranked: as `final`, on data sets that the search has not seen."""
+        return self._after("selection")
 
-    def _final(self, data: SetName, networks: int) -> Measurement:
-        seeds = tuple(range(_FINAL_SEEDS, _FINAL_SEEDS + networks * self.networks))
-        like, members = self.tuning, instances(data)
+    @property
+    def validation(self) -> Measurement:
+        """How those that are kept are judged: as `selection`, on data sets that had no part in choosing them."""
+        return self._after("validation")
+
+    def _after(self, data: SetName) -> Measurement:
+        seeds = tuple(range(_FINAL_SEEDS, _FINAL_SEEDS + 2 * self.networks))
+        like, members = self.cascade[-1].measurement, instances(data)
         return dataclasses.replace(like, instances=members, seeds=seeds, limit=like.limit * len(members) / len(like.instances))
 
     def _stage(self, name: FidelityName) -> Stage:

@@ -8,13 +8,15 @@ observers hear what happens. `drive` does the asking and telling with a scorer.
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from gp.evolution.admission import Admission
+from gp.evolution.behaviour import Behaviour
 from gp.evolution.candidate import Candidate
 from gp.evolution.cascade import Batch, Cascade, Result, Steps
 from gp.evolution.config import Config
@@ -22,7 +24,7 @@ from gp.evolution.credit import Credit
 from gp.evolution.finals import finals
 from gp.evolution.genome import genome
 from gp.evolution.hall import REFERENCE, Hall, text_by_name, unfinished
-from gp.evolution.island import Island
+from gp.evolution.island import Island, distinct, is_competitive
 from gp.evolution.leaders import Leaders
 from gp.evolution.tuning import tune
 from gp.evolution.variation import operators, ramped
@@ -130,7 +132,7 @@ class Engine:
             self.generation += 1
             for observer in self.observers:
                 observer.generation_finished(self.generation - 1)
-        finalists = self.best(config.finalists)
+        finalists = self._finalists()
         rng = np.random.default_rng(self._last_stream)
         tuned = yield from tune(finalists[: config.tuned], config.tuning, rng)
         found = [self._candidate(t.program, t.origin, (t.parent,), 0) for t in tuned]
@@ -138,6 +140,19 @@ class Engine:
             for observer in self.observers:
                 observer.judged(candidate)
         self.hall = yield from finals([*finalists, *(c for c in found if c.reason is None)], config)
+
+    def _finalists(self) -> list[Candidate]:
+        """Half of them the best of different behaviours, the others simply the best: a score on few data sets says little about which
+        of several kinds of function is the better one, and the leaders of a run are mostly of one kind."""
+        elites = [c for island in self.islands for c in island.archive.elites() if is_competitive(c)]
+        pool = distinct([*self.best(4 * self.config.finalists), *elites], 10 * self.config.finalists)
+        kinds: dict[Behaviour | None, Candidate] = {}
+        for candidate in pool:
+            kinds.setdefault(candidate.behaviour, candidate)
+        first = list(kinds.values())[: (self.config.finalists + 1) // 2]
+        taken = {c.number for c in first}
+        others = [c for c in pool if c.number not in taken]
+        return sorted([*first, *others[: self.config.finalists - len(first)]], key=lambda c: c.rank)
 
     def _is_spent(self) -> bool:
         """Whether the evaluations or the time are used up, or the target is reached."""
@@ -166,16 +181,17 @@ class Engine:
         """Programs that the settings name, catalogue functions for half of the rest, then random trees; all strategies start alike."""
         chosen: list[Candidate] = []
         for text in self.config.initial[island.number :: self.config.islands]:
-            self._admit(chosen, island, "seed", (), genome(text))
+            if len(chosen) < wanted:
+                self._admit(chosen, island, "seed", (), genome(text))
         pool = self.space.seeds()
         always = [program for name, program in pool if name in ALWAYS] if island.number == 0 else []
         others = [program for name, program in pool if name not in ALWAYS]
         order = np.random.default_rng(self.config.seed).permutation(len(others))[island.number :: self.config.islands]
-        half = len(chosen) + max(0, wanted - len(chosen)) // 2
+        half = len(chosen) + (wanted - len(chosen)) // 2
         for program in [*always, *(others[int(k)] for k in order)]:
             if len(chosen) < half:
                 self._admit(chosen, island, "seed", (), program)
-        return self._random(island, chosen[:wanted], wanted)
+        return self._random(island, chosen, wanted)
 
     def _random(self, island: Island, chosen: list[Candidate], wanted: int) -> list[Candidate]:
         """Those chosen with new random trees added, ramped half-and-half, until there are as many as wanted."""
@@ -278,6 +294,25 @@ def named_in(state: Mapping[str, Any]) -> set[int]:
 
 def drive(engine: Engine, scorer: Scorer) -> Hall:
     """Measure what the engine asks for until its search is over, or is stopped. The hall of fame, or the best so far."""
+    with _rare_collection():
+        _drive(engine, scorer)
+    return engine.hall or unfinished(engine.best(engine.config.hall), engine.config)
+
+
+@contextlib.contextmanager
+def _rare_collection() -> Iterator[None]:
+    """Collect garbage rarely: graphs have no cycles, and to look for them takes a fifth of the engine's time."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _drive(engine: Engine, scorer: Scorer) -> None:
     while not engine.stopping and (batch := engine.ask()) is not None:
         for observer in engine.observers:
             observer.batch_started(batch)
@@ -291,4 +326,3 @@ def drive(engine: Engine, scorer: Scorer) -> Hall:
                     break
         if len(results) == len(batch.tasks):
             engine.tell(results)
-    return engine.hall or unfinished(engine.best(engine.config.hall), engine.config)

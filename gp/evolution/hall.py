@@ -18,20 +18,23 @@ from grammar.printer import format_program
 
 REFERENCE: Final = "gelu"
 BASELINES: Final = ("relu", REFERENCE, "gelusine")
-_FORMAT: Final = "hall-of-fame/4"
+_FORMAT: Final = "hall-of-fame/5"
 Difference = tuple[float, float, float]  # to the reference, and its 95% interval by paired bootstrap
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A function and its scores. `name`: its name in the catalogue, if it is there. `score` and its parts are on the data of the
-    search, `unseen_score` on data sets that the search has not seen; the differences are those of the two to gelu. `cost` and `size`
-    as in `Candidate`; `candidate` and `generation` say where it comes from, `origin` who made it. What there is not is None."""
+    """A function and its scores. `name`: its name in the catalogue, if it is there. `score` and its parts are on the data sets of the
+    search, `selection_score` on those that finalists are ranked on, `unseen_score` on those that had no part in finding or choosing
+    it; the differences are those of the three to gelu. `cost` and `size` as in `Candidate`; `candidate` and `generation` say where it
+    comes from, `origin` who made it. What there is not is None."""
 
     formula: str
     name: str | None
     score: float
     difference: Difference | None
+    selection_score: float | None
+    selection_difference: Difference | None
     unseen_score: float | None
     unseen_difference: Difference | None
     families: Mapping[str, float]
@@ -50,6 +53,14 @@ class Entry:
     def wins_here_alone(self) -> bool:
         """Whether it is surely better than gelu on the data of the search, and not so on data sets that the search has not seen."""
         return _wins(self.difference) and self.unseen_difference is not None and not _wins(self.unseen_difference)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A score, and its difference to that of gelu, if that could be measured."""
+
+    score: float
+    difference: Difference | None
 
 
 def _wins(difference: Difference | None) -> bool:
@@ -105,7 +116,7 @@ class Hall:
 
 def _read(value: Mapping[str, Any]) -> Entry:
     plain = {key: item for key, item in value.items() if key != "rank"}
-    for key in ("difference", "unseen_difference"):
+    for key in ("difference", "selection_difference", "unseen_difference"):
         plain[key] = None if plain[key] is None else tuple(plain[key])
     return Entry(**plain)
 
@@ -115,15 +126,16 @@ def entry_of(
     candidate: Candidate | None,
     found: Score,
     difference: Difference | None,
-    unseen_score: float | None = None,
-    unseen_difference: Difference | None = None,
+    selected: Compared | None = None,
+    judged: Compared | None = None,
 ) -> Entry:
-    """The entry of a program with its scores."""
+    """The entry of a program with its scores: on the data of the search, those that it was selected on, and those that judge it."""
     facts = (None,) * 5 if candidate is None else (candidate.cost, candidate.size, candidate.number, candidate.generation, candidate.origin)
     loss = found.ood_loss if math.isfinite(found.ood_loss) else None
+    selection, unseen = ((None, None) if c is None else (c.score, c.difference) for c in (selected, judged))
     return Entry(
-        text, known_as(text), found.score, difference, unseen_score, unseen_difference, dict(found.families), found.inward, found.outward,
-        found.fit, loss, found.diverged, *facts,
+        text, known_as(text), found.score, difference, selection[0], selection[1], unseen[0], unseen[1], dict(found.families),
+        found.inward, found.outward, found.fit, loss, found.diverged, *facts,
     )  # fmt: skip
 
 

@@ -1,0 +1,234 @@
+"""The finals and the hall of fame: measured on seeds and data that the search never used, one entry of a structure, plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_search import FakeScorer, Recorder, candidate, finish, search, seed_result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gp.evolution.candidate import Candidate
+from gp.evolution.cascade import Batch, Result
+from gp.evolution.config import Config
+from gp.evolution.engine import Engine
+from gp.evolution.finals import finals
+from gp.evolution.genome import canonical_key
+from gp.evolution.hall import Entry, Hall, Measured, known_as, text_by_name, unfinished
+from gp.lab.data import instances
+from gp.lab.measure import outcome
+from gp.lab.score import difference, score
+from gp.workers import Failure
+
+GELU, RELU, GELUSINE = (text_by_name(name) for name in ("gelu", "relu", "gelusine"))
+CONFIG = Config(population=8, islands=2, hall=2)
+Whole = tuple[Engine, Recorder, FakeScorer, Hall]
+
+
+@pytest.fixture(scope="module")
+def whole() -> Whole:
+    return search(Config(seed=3, population=24, islands=2, generations=5, finalists=8, hall=5, tuned=4), target="1.7*sin(0.6*x) + 0.2*x")
+
+
+def finalist(text: str, number: int = 0, *, structure: int = -1, difference: float = -0.1) -> Candidate:
+    structure = number if structure < 0 else structure
+    return dataclasses.replace(candidate(text, number), structure=structure, differences=(difference,), cost=9, size=3)
+
+
+def hold(finalists: list[Candidate], measure: Any, config: Config = CONFIG) -> tuple[Hall, list[Batch]]:
+    """The hall of fame of these, and what was measured for it."""
+    batches: list[Batch] = []
+
+    def noting(text: str, seed: int, batch: Batch) -> Result:
+        if batch not in batches:
+            batches.append(batch)
+        found: Result = measure(text, seed, batch)
+        return found
+
+    return finish(finals(finalists, config), noting), batches
+
+
+def noisy(levels: dict[str, float], unseen: dict[str, float] | None = None) -> Any:
+    """Networks with a program's score (0 unless it is said), and noise."""
+
+    def measure(text: str, seed: int, batch: Batch) -> Result:
+        level = (levels if unseen is None or batch.purpose == "final" else unseen).get(text, 0.0)
+        rng = np.random.default_rng([seed, *text.encode()])
+        return seed_result(level - 1 + 0.1 * rng.standard_normal(len(batch.measurement.instances)))
+
+    return measure
+
+
+def test_the_search_sees_neither_the_seeds_nor_the_data_that_count(whole: Whole) -> None:
+    _, heard, _, _ = whole
+    validation = {i.name for i in instances("validation")}
+    seen = {i.name for b in heard.batches if b.purpose not in ("final", "validation") for i in b.measurement.instances}
+    assert seen == {i.name for i in instances("search")}
+    assert not seen & validation
+    used: dict[str, set[int]] = {}
+    for batch in heard.batches:
+        used.setdefault(batch.purpose, set()).update(seed for _, seed in batch.tasks)
+        assert {seed for _, seed in batch.tasks} == used[batch.purpose] & set(batch.measurement.seeds)
+        data = "validation" if batch.purpose == "validation" else "search"
+        assert batch.measurement.instances == instances(data)
+    assert used["final"] == set(range(100, 108))
+    assert used["validation"] == set(range(100, 104))
+    assert used.keys() == {"quick", "standard", "tuning", "final", "validation"}
+    assert max(seed for purpose in ("quick", "standard", "tuning") for seed in used[purpose]) < 100
+
+
+def test_finalists_are_the_best_their_tuned_variants_and_the_known_functions(whole: Whole) -> None:
+    engine, heard, scorer, hall = whole
+    finals_, unseen = heard.batches[-2:]
+    known = {GELU, RELU, GELUSINE}
+    tuned = [c for c in heard.judgements if c.origin in ("tuning", "snapping")]
+    assert tuned
+    assert {c.parents[0] for c in tuned} <= {c.number for c in engine.best(4)}
+    candidates = [*engine.best(8), *(c for c in tuned if c.reason is None)]
+    assert {canonical_key(text) for text, _ in finals_.tasks} == {canonical_key(t) for t in (*known, *(c.text for c in candidates))}
+    assert {text for text, _ in unseen.tasks} == known | {e.formula for e in hall.entries}
+    for text in (e.formula for e in (*hall.entries, *hall.baselines)):
+        assert sorted(seed for why, t, seed in scorer.tasks if (why, t) == ("final", text)) == list(range(100, 108))
+
+
+def test_a_whole_search_ends_in_a_hall_of_fame(whole: Whole) -> None:
+    engine, heard, _, hall = whole
+    assert hall.complete
+    assert engine.hall is hall
+    assert [b.name for b in hall.baselines] == ["relu", "gelu", "gelusine"]
+    assert len(hall.entries) == 5
+    assert [e.score for e in hall.entries] == sorted(e.score for e in hall.entries)
+    by_number = {c.number: c for c in heard.judgements}
+    structures = [by_number[e.candidate].structure for e in hall.entries if e.candidate is not None]
+    assert len(set(structures)) == 5
+    for e in hall.entries:
+        c = by_number[e.candidate or 0]
+        assert (e.cost, e.size, e.generation, e.origin) == (c.cost, c.size, c.generation, c.origin)
+        assert canonical_key(e.formula) == canonical_key(c.text)
+        assert e.unseen_score is not None
+    assert hall.seed == 3
+    assert hall.measured == Measured(tuple(range(100, 108)), 300, 5e-3)
+    gelu = hall.baselines[1]
+    assert gelu.difference == gelu.unseen_difference == (0.0, 0.0, 0.0)
+
+
+def test_scores_and_intervals_are_those_of_the_lab() -> None:
+    measure = noisy({"sin(2*x)": -1.0, RELU: 0.5}, {"sin(2*x)": 0.2})
+    hall, _ = hold([finalist("sin(2*x)")], measure)
+    entry = hall.entries[0]
+    for what, purpose, found in ((CONFIG.final, "final", entry.difference), (CONFIG.unseen, "validation", entry.unseen_difference)):
+        batch = Batch(purpose, what, ())
+        mine, gelu = (outcome([measure(text, seed, batch) for seed in what.seeds]) for text in ("sin(2*x)", GELU))
+        assert found == difference(mine, gelu, what)
+        assert (entry.score if purpose == "final" else entry.unseen_score) == score(mine, what).score
+    assert entry.difference is not None
+    assert entry.difference[1] < entry.difference[0] < entry.difference[2] < 0
+    assert entry.wins_here_alone
+
+
+def test_entries_are_ranked_by_the_finals_and_not_by_the_search() -> None:
+    finalists = [finalist("sin(2*x)", 1, difference=-0.9), finalist("tanh(x)", 2, difference=-0.1), finalist("cos(x)", 3, difference=-0.5)]
+    hall, batches = hold(finalists, noisy({"sin(2*x)": 0.5, "tanh(x)": -1.0, "cos(x)": -0.5}))
+    assert [e.formula for e in hall.entries] == ["tanh(x)", "cos(x)"]
+    assert hall.entries[0].name == "tanh"
+    assert {text for text, _ in batches[1].tasks} == {"tanh(x)", "cos(x)", RELU, GELU, GELUSINE}
+
+
+def test_of_a_structure_the_best_constants_alone_are_kept() -> None:
+    finalists = [finalist("sin(2.5*x)", 1, structure=7), finalist("sin(3.5*x)", 2, structure=7), finalist("tanh(x)", 3)]
+    hall, _ = hold(finalists, noisy({"sin(2.5*x)": -0.5, "sin(3.5*x)": -1.0, "tanh(x)": 1.0}))
+    assert [e.formula for e in hall.entries] == ["sin(3.5*x)", "tanh(x)"]
+    apart, _ = hold([finalists[0], dataclasses.replace(finalists[1], structure=8)], noisy({}))  # negative control
+    assert len(apart.entries) == 2
+
+
+def test_an_entry_shows_the_shorter_text_and_is_measured_by_it() -> None:
+    hall, batches = hold([finalist("(x + 0)*1*tanh(x)")], noisy({"x*tanh(x)": -1.0}))
+    assert [e.formula for e in hall.entries] == ["x*tanh(x)"]
+    assert ("x*tanh(x)", 100) in batches[0].tasks
+    assert ("(x + 0)*1*tanh(x)", 100) not in batches[0].tasks
+
+
+def test_who_fails_in_the_finals_is_left_out() -> None:
+    good = noisy({"sin(2*x)": -1.0})
+
+    def measure(text: str, seed: int, batch: Batch) -> Result:
+        lost = (text == "sin(2*x)" and seed == 103) or (text == RELU) or (text == "tanh(x)" and batch.purpose == "validation")
+        return Failure("took longer than 30 s") if lost else good(text, seed, batch)
+
+    hall, _ = hold([finalist("sin(2*x)", 1), finalist("tanh(x)", 2), finalist("cos(x)", 3)], measure)
+    assert {e.formula for e in hall.entries} == {"tanh(x)", "cos(x)"}
+    assert [b.name for b in hall.baselines] == ["gelu", "gelusine"]
+    tanh = next(e for e in hall.entries if e.formula == "tanh(x)")
+    assert (tanh.unseen_score, tanh.unseen_difference, tanh.wins_here_alone) == (None, None, False)
+
+
+def test_without_the_reference_there_are_no_differences() -> None:
+    good = noisy({})
+    hall, _ = hold([finalist("tanh(x)")], lambda text, seed, batch: Failure("no") if text == GELU else good(text, seed, batch))
+    assert [e.difference for e in (*hall.entries, *hall.baselines)] == [None] * 3
+
+
+def test_a_search_that_found_nothing_has_an_empty_hall() -> None:
+    hall, batches = hold([], noisy({}))
+    assert hall.entries == ()
+    assert len(hall.baselines) == 3
+    assert len(batches) == 2
+    assert Hall.from_json(json.loads(json.dumps(hall.to_json(), allow_nan=False))) == hall
+
+
+# Plain values
+
+
+def test_a_hall_comes_back_from_json(whole: Whole) -> None:
+    engine, _, _, hall = whole
+    for found in (hall, unfinished(engine.best(5), engine.config)):
+        text = json.dumps(found.to_json(), allow_nan=False)
+        assert Hall.from_json(json.loads(text)) == found
+        assert [e["rank"] for e in json.loads(text)["entries"]] == [1, 2, 3, 4, 5]
+
+
+INTERVAL = st.none() | st.tuples(*[st.floats(-5, 5)] * 3)
+ENTRY = st.builds(
+    Entry, st.text(max_size=20), st.none() | st.just("relu"), st.floats(-5, 2), INTERVAL, st.none() | st.floats(-5, 2), INTERVAL,
+    st.dictionaries(st.sampled_from(["chaos", "feynman"]), st.floats(-5, 2)), st.floats(-5, 2), st.floats(-5, 2), st.floats(-9, 9),
+    st.none() | st.floats(0, 1e30), st.integers(0, 99), *[st.none() | st.integers(0, 99)] * 4, st.none() | st.just("snap"),
+)  # fmt: skip
+
+
+@given(st.lists(ENTRY, max_size=3), st.booleans(), st.integers(0, 2**63 - 1), st.lists(st.integers(0, 200), max_size=4))
+def test_any_hall_comes_back_from_json(entries: list[Entry], complete: bool, seed: int, seeds: list[int]) -> None:
+    hall = Hall(tuple(entries), tuple(entries[:1]), complete, seed, Measured(tuple(seeds), 300, 0.1 + 0.2))
+    assert Hall.from_json(json.loads(json.dumps(hall.to_json(), allow_nan=False))) == hall
+
+
+def test_a_win_on_the_data_of_the_search_alone_is_marked() -> None:
+    hall, _ = hold([finalist("tanh(x)")], noisy({"tanh(x)": -1.0}, {"tanh(x)": 0.0}))
+    entry = dataclasses.replace(hall.entries[0], difference=(-0.5, -0.7, -0.3), unseen_difference=(-0.1, -0.3, 0.1))
+    assert entry.wins_here_alone
+    assert not dataclasses.replace(entry, unseen_difference=(-0.2, -0.3, -0.1)).wins_here_alone
+    assert not dataclasses.replace(entry, difference=(-0.5, -1.1, 0.1)).wins_here_alone
+    assert not dataclasses.replace(entry, unseen_difference=None).wins_here_alone
+    assert not dataclasses.replace(entry, difference=None).wins_here_alone
+
+
+def test_an_error_that_is_not_finite_is_null_in_json() -> None:
+    def measure(text: str, seed: int, batch: Batch) -> Result:
+        found = seed_result([-1.0] * len(batch.measurement.instances))
+        return dataclasses.replace(found, outside=(math.inf,) * len(found.outside), inside=(math.nan,) * len(found.inside))
+
+    hall, _ = hold([finalist("tanh(x)")], measure)
+    assert hall.entries[0].ood_loss is None
+    assert hall.entries[0].score == 2.0
+    json.dumps(hall.to_json(), allow_nan=False)
+
+
+def test_functions_of_the_catalogue_are_known_by_name() -> None:
+    assert known_as("max(x, 0)") == "relu"
+    assert known_as("sigmoid(x)*x") == "silu"
+    assert known_as("sin(1.2345*x)") is None
