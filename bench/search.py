@@ -4,7 +4,10 @@ against one. `bench.search_runs` has those that take an hour."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 import zlib
@@ -36,6 +39,8 @@ _TRAINING: Final = Target(0.85, at_least=True)
 _DUPLICATES: Final = Target(0.9, at_least=True)
 _TWO_WORKERS: Final = Target(1.8, at_least=True)
 _POPULATIONS: Final = (1_000, 10_000)
+_STORED: Final = 1_000_000
+_MEMORY: Final = Target(1000.0, at_least=False)
 _WORKER_ROUNDS: Final = 3
 
 
@@ -80,6 +85,14 @@ def _overhead(population: int, generations: int, seed: int) -> tuple[float, int,
         start = time.process_time()
         drive(engine, scorer)
         return time.process_time() - start, engine.made, engine.trained
+
+
+def memory() -> Iterator[Row]:
+    """The peak resident memory of a search that goes on with a million candidates on record."""
+    done = subprocess.run([sys.executable, "-m", "bench.search_memory", str(_STORED)], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    shown = f"{found['known']:,} keys; small search before {found['before'] / 1e6:.3g} MB"
+    yield Row("search 4", f"peak memory, {found['made']:,} candidates on record", "", shown, exactly(found["after"] / 1e6), "MB", _MEMORY)
 
 
 def worker_time() -> Iterator[Row]:
@@ -211,5 +224,6 @@ def _cache() -> Iterator[None]:
 def figures() -> Iterator[Row]:
     """All figures of this file."""
     yield from overhead()
+    yield from memory()
     yield from worker_time()
     yield from two_workers()

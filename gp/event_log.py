@@ -6,7 +6,7 @@ there twice.
 
 run                  generation: the next, from 0; settings; versions
 generation           number, candidates: how many are to be trained
-batch                what was measured: purpose (a stage of the cascade, "tuning", "final" or "validation"), tasks, failures, seconds
+batch                what was measured: tasks, failures, seconds; purpose: as of `gp.evolution.cascade.Batch`
 rejected             a candidate that is not trained: number, generation, island, origin, parents, text, reason
 judged               a candidate that was trained: as of `rejected`, and cost, size, differences to gelu by stage, score, stopped
 generation_finished  number, candidates, measurements, seconds; best: number, text, difference, score; funnel: entered and completed by

@@ -89,7 +89,7 @@ class RunStore(Observer):
         self._connection = connection
         self.engine: Engine | None = None
         self._waiting: list[Candidate] = []
-        self._keys: dict[Measurement, str] = {}
+        self._keys: dict[int, tuple[Measurement, str]] = {}
         self._references: dict[tuple[str, int], tuple[tuple[float, ...], tuple[float, ...]]] = {}
 
     @classmethod
@@ -231,15 +231,18 @@ class RunStore(Observer):
         return self._references[key, seed]
 
     def _key(self, what: Measurement) -> str:
-        if what not in self._keys:
-            self._keys[what] = what.key
-        return self._keys[what]
+        """The measurement's key, remembered by identity: to hash 42 data sets takes longer than to read a result."""
+        known = self._keys.get(id(what))
+        if known is None:
+            known = self._keys[id(what)] = (what, what.key)
+        return known[1]
 
     def save_hall(self, hall: Hall) -> None:
         """Record the hall of fame, and write it as files."""
         value = json.dumps(hall.to_json(), indent=2, allow_nan=False) + "\n"
         if hall.complete:
             with self._writing():
+                self._flush()  # candidates that tuning made
                 self._connection.execute("INSERT OR REPLACE INTO about VALUES ('hall', ?)", (value,))
         try:
             (self.folder / "hall_of_fame.json").write_text(value, encoding="utf-8")

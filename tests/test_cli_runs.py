@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_top_of_a_finished_run_is_its_hall(folder: Path, capsys: pytest.CaptureF
     assert hall is not None
     assert len(hall.entries) == 5
     printed = _printed(capsys, "top", folder / "finished")
-    assert printed.startswith("Hall of fame ")
+    assert printed.startswith("Hall of fame\n")
     for entry in hall.entries:
         assert entry.formula in printed
         assert f"{entry.score:+.3f}" in printed
@@ -71,7 +72,7 @@ def test_top_of_a_finished_run_is_its_hall(folder: Path, capsys: pytest.CaptureF
     rows = json.loads(_printed(capsys, "top", folder / "finished", "--json"))
     assert rows["finished"]
     for rank, (row, entry) in enumerate(zip(rows["entries"], hall.entries, strict=True), 1):
-        for key in ("score", "unseen_score", "fit", "cost", "size", "formula"):
+        for key in ("score", "selection_score", "unseen_score", "fit", "cost", "size", "formula"):
             assert row[key] == getattr(entry, key)
         assert row["rank"] == rank
         assert (row["difference"], row["difference_low"], row["difference_high"]) == entry.difference
@@ -165,8 +166,8 @@ def test_mistakes_are_one_message(
 
 
 ENTRY = Entry(
-    "tanh(x)*x", "name", -1.25, (-0.5, -0.7, -0.3), -1.0, (-0.1, -0.3, 0.1), {}, -1.0, -1.0, -3.0, 0.1, 0, cost=123, size=45, candidate=6,
-    generation=1, origin="seed",
+    "tanh(x)*x", "name", -1.25, (-0.5, -0.7, -0.3), -1.1, None, -1.0, (-0.1, -0.3, 0.1), {}, -1.0, -1.0, -3.0, 0.1, 0,
+    cost=123, size=45, candidate=6, generation=1, origin="seed",
 )  # fmt: skip
 HALL = Hall((ENTRY,), (dataclasses.replace(ENTRY, cost=None, size=None),), True, 1, Measured((100, 101), 300, 0.005))
 
@@ -178,14 +179,28 @@ def _terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return stream
 
 
-@pytest.mark.parametrize("columns", [80, 200])
-def test_cost_and_size_where_there_is_room(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", [80, 100, 140, 200])
+def test_a_table_has_what_there_is_room_for(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = _terminal(columns, monkeypatch)
     print_hall(HALL, Path("there"))
     printed = stream.getvalue()
-    assert ("cost   size" in printed) is ("123     45" in printed) is ("cost: operations" in printed) is (columns == 200)
-    assert "2 seeds, 300 steps" in printed
-    assert max(map(len, printed.splitlines()[:6])) <= columns
+    table = printed[: printed.index("score: ")]
+    assert re.search(r"-1\.250.* -1\.100 +-1\.000 +-0\.10 \[-0\.30, \+0\.10\].* tanh\(x\)\*x", table)
+    assert bool(re.search(r"\[-0\.30, \+0\.10\] +123 +45 ", table)) is (columns >= 100)
+    assert ("-0.50 [-0.70, -0.30]" in table) is (columns >= 140)
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= columns
+    assert "2 seeds, 300 steps" in " ".join(printed.split())
+
+
+def test_a_hall_so_far_has_no_empty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(ENTRY, difference=None, selection_score=None, unseen_score=None, unseen_difference=None)
+    stream = _terminal(200, monkeypatch)
+    print_hall(Hall((entry,), (), False, 1, HALL.measured), Path("there"))
+    lines = [line.split() for line in stream.getvalue().splitlines() if line.strip()]
+    assert [lines[1], lines[3]] == [
+        ["rank", "score", "cost", "size", "formula"], ["1", "-1.250", "123", "45", "tanh(x)*x", "(name)"],
+    ]  # fmt: skip
 
 
 def test_a_win_on_the_data_of_the_search_alone_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,7 @@ def test_observers_hear_everything_in_order() -> None:
     orders = Order(), Order()
     drive(Engine(dataclasses.replace(SMALL, tuned=3), orders), FakeScorer())
     assert orders[0].heard == orders[1].heard
-    reference, generation, constants, finals = "(bm+){2}", "r*s(bm+)+j{16}f", "(bm+)+j+", "(bm+){2}"
+    reference, generation, constants, finals = "(bm+){2}", "r*s(bm+)+j{16}f", "(bm+)+j+", "(bm+){3}"
     assert re.fullmatch(f"{reference}({generation}){{3}}{constants}{finals}", orders[0].heard)
 
 

@@ -20,12 +20,13 @@ from gp.evolution.engine import Engine
 from gp.evolution.finals import finals
 from gp.evolution.genome import canonical_key
 from gp.evolution.hall import Entry, Hall, Measured, known_as, text_by_name, unfinished
-from gp.lab.data import instances
+from gp.lab.data import SetName, instances
 from gp.lab.measure import outcome
 from gp.lab.score import difference, score
 from gp.workers import Failure
 
 GELU, RELU, GELUSINE = (text_by_name(name) for name in ("gelu", "relu", "gelusine"))
+SEARCH = ("quick", "standard", "tuning")
 CONFIG = Config(population=8, islands=2, hall=2)
 Whole = tuple[Engine, Recorder, FakeScorer, Hall]
 
@@ -53,12 +54,12 @@ def hold(finalists: list[Candidate], measure: Any, config: Config = CONFIG) -> t
     return finish(finals(finalists, config), noting), batches
 
 
-def noisy(levels: dict[str, float], unseen: dict[str, float] | None = None) -> Any:
-    """Networks with a program's score (0 unless it is said), and noise."""
+def noisy(levels: dict[str, float], **others: dict[str, float]) -> Any:
+    """Networks with a program's score (0 unless it is said), for some purposes another one, and noise."""
 
     def measure(text: str, seed: int, batch: Batch) -> Result:
-        level = (levels if unseen is None or batch.purpose == "final" else unseen).get(text, 0.0)
-        rng = np.random.default_rng([seed, *text.encode()])
+        level = others.get(batch.purpose, levels).get(text, 0.0)
+        rng = np.random.default_rng([seed, *batch.purpose.encode(), *text.encode()])
         return seed_result(level - 1 + 0.1 * rng.standard_normal(len(batch.measurement.instances)))
 
     return measure
@@ -66,34 +67,39 @@ def noisy(levels: dict[str, float], unseen: dict[str, float] | None = None) -> A
 
 def test_the_search_sees_neither_the_seeds_nor_the_data_that_count(whole: Whole) -> None:
     _, heard, _, _ = whole
-    validation = {i.name for i in instances("validation")}
-    seen = {i.name for b in heard.batches if b.purpose not in ("final", "validation") for i in b.measurement.instances}
-    assert seen == {i.name for i in instances("search")}
-    assert not seen & validation
+    sets = [{i.name for i in instances(name)} for name in ("search", "selection", "validation")]
+    seen = {i.name for b in heard.batches if b.purpose in SEARCH for i in b.measurement.instances}
+    assert seen == sets[0]
+    assert not seen & (sets[1] | sets[2])
+    assert not sets[1] & sets[2]
     used: dict[str, set[int]] = {}
     for batch in heard.batches:
         used.setdefault(batch.purpose, set()).update(seed for _, seed in batch.tasks)
-        assert {seed for _, seed in batch.tasks} == used[batch.purpose] & set(batch.measurement.seeds)
-        data = "validation" if batch.purpose == "validation" else "search"
+        assert {seed for _, seed in batch.tasks} <= set(batch.measurement.seeds)
+        data: SetName = batch.purpose if batch.purpose in ("selection", "validation") else "search"  # type: ignore[assignment]
         assert batch.measurement.instances == instances(data)
-    assert used["final"] == set(range(100, 108))
-    assert used["validation"] == set(range(100, 104))
-    assert used.keys() == {"quick", "standard", "tuning", "final", "validation"}
-    assert max(seed for purpose in ("quick", "standard", "tuning") for seed in used[purpose]) < 100
+    assert used.keys() == {*SEARCH, "final", "selection", "validation"}
+    assert used["final"] == used["selection"] == used["validation"] == {100, 101}
+    assert max(seed for purpose in SEARCH for seed in used[purpose]) < 100
 
 
 def test_finalists_are_the_best_their_tuned_variants_and_the_known_functions(whole: Whole) -> None:
     engine, heard, scorer, hall = whole
-    finals_, unseen = heard.batches[-2:]
+    here, selection, unseen = heard.batches[-3:]
     known = {GELU, RELU, GELUSINE}
     tuned = [c for c in heard.judgements if c.origin in ("tuning", "snapping")]
     assert tuned
-    assert {c.parents[0] for c in tuned} <= {c.number for c in engine.best(4)}
-    candidates = [*engine.best(8), *(c for c in tuned if c.reason is None)]
-    assert {canonical_key(text) for text, _ in finals_.tasks} == {canonical_key(t) for t in (*known, *(c.text for c in candidates))}
+    by_key = {canonical_key(c.text): c for c in heard.judgements if c.reason is None}
+    finalists = [by_key[key] for text in scorer.texts("final") if (key := canonical_key(text)) in by_key and text not in known]
+    found = [c for c in finalists if c not in tuned]
+    assert {c.number for c in tuned if c.reason is None} == {c.number for c in finalists} - {c.number for c in found}
+    assert {c.parents[0] for c in tuned} <= {c.number for c in sorted(found, key=lambda c: c.rank)[:4]}
+    assert len(found) == len({c.structure for c in found}) == 8
+    assert {c.number for c in engine.best(4)} <= {c.number for c in found}  # half of them; the others may be of other kinds
+    assert len({c.behaviour for c in found}) >= 4
+    assert here.tasks == selection.tasks
+    assert known <= {text for text, _ in here.tasks}
     assert {text for text, _ in unseen.tasks} == known | {e.formula for e in hall.entries}
-    for text in (e.formula for e in (*hall.entries, *hall.baselines)):
-        assert sorted(seed for why, t, seed in scorer.tasks if (why, t) == ("final", text)) == list(range(100, 108))
 
 
 def test_a_whole_search_ends_in_a_hall_of_fame(whole: Whole) -> None:
@@ -102,7 +108,9 @@ def test_a_whole_search_ends_in_a_hall_of_fame(whole: Whole) -> None:
     assert engine.hall is hall
     assert [b.name for b in hall.baselines] == ["relu", "gelu", "gelusine"]
     assert len(hall.entries) == 5
-    assert [e.score for e in hall.entries] == sorted(e.score for e in hall.entries)
+    assert all(e.selection_score is not None and e.unseen_score is not None for e in (*hall.entries, *hall.baselines))
+    scores = [e.selection_score or 0.0 for e in hall.entries]
+    assert scores == sorted(scores)
     by_number = {c.number: c for c in heard.judgements}
     structures = [by_number[e.candidate].structure for e in hall.entries if e.candidate is not None]
     assert len(set(structures)) == 5
@@ -110,33 +118,38 @@ def test_a_whole_search_ends_in_a_hall_of_fame(whole: Whole) -> None:
         c = by_number[e.candidate or 0]
         assert (e.cost, e.size, e.generation, e.origin) == (c.cost, c.size, c.generation, c.origin)
         assert canonical_key(e.formula) == canonical_key(c.text)
-        assert e.unseen_score is not None
     assert hall.seed == 3
-    assert hall.measured == Measured(tuple(range(100, 108)), 300, 5e-3)
+    assert hall.measured == Measured((100, 101), 300, 5e-3)
     gelu = hall.baselines[1]
-    assert gelu.difference == gelu.unseen_difference == (0.0, 0.0, 0.0)
+    assert gelu.difference == gelu.selection_difference == gelu.unseen_difference == (0.0, 0.0, 0.0)
 
 
 def test_scores_and_intervals_are_those_of_the_lab() -> None:
-    measure = noisy({"sin(2*x)": -1.0, RELU: 0.5}, {"sin(2*x)": 0.2})
+    measure = noisy({"sin(2*x)": -1.0, RELU: 0.5}, validation={"sin(2*x)": 0.2})
     hall, _ = hold([finalist("sin(2*x)")], measure)
     entry = hall.entries[0]
-    for what, purpose, found in ((CONFIG.final, "final", entry.difference), (CONFIG.unseen, "validation", entry.unseen_difference)):
+    for what, purpose, shown, found in (
+        (CONFIG.final, "final", entry.score, entry.difference),
+        (CONFIG.selection, "selection", entry.selection_score, entry.selection_difference),
+        (CONFIG.validation, "validation", entry.unseen_score, entry.unseen_difference),
+    ):
         batch = Batch(purpose, what, ())
         mine, gelu = (outcome([measure(text, seed, batch) for seed in what.seeds]) for text in ("sin(2*x)", GELU))
         assert found == difference(mine, gelu, what)
-        assert (entry.score if purpose == "final" else entry.unseen_score) == score(mine, what).score
+        assert shown == score(mine, what).score
     assert entry.difference is not None
     assert entry.difference[1] < entry.difference[0] < entry.difference[2] < 0
     assert entry.wins_here_alone
 
 
-def test_entries_are_ranked_by_the_finals_and_not_by_the_search() -> None:
+def test_entries_are_ranked_by_data_that_the_search_has_not_seen() -> None:
     finalists = [finalist("sin(2*x)", 1, difference=-0.9), finalist("tanh(x)", 2, difference=-0.1), finalist("cos(x)", 3, difference=-0.5)]
-    hall, batches = hold(finalists, noisy({"sin(2*x)": 0.5, "tanh(x)": -1.0, "cos(x)": -0.5}))
+    elsewhere = {"sin(2*x)": 0.5, "tanh(x)": -1.0, "cos(x)": -0.5}
+    judged = {"sin(2*x)": -3.0, "cos(x)": -3.0}  # what judges them has no part in choosing them
+    hall, batches = hold(finalists, noisy({"sin(2*x)": -2.0}, selection=elsewhere, validation=judged))
     assert [e.formula for e in hall.entries] == ["tanh(x)", "cos(x)"]
     assert hall.entries[0].name == "tanh"
-    assert {text for text, _ in batches[1].tasks} == {"tanh(x)", "cos(x)", RELU, GELU, GELUSINE}
+    assert {text for text, _ in batches[2].tasks} == {"tanh(x)", "cos(x)", RELU, GELU, GELUSINE}
 
 
 def test_of_a_structure_the_best_constants_alone_are_kept() -> None:
@@ -158,14 +171,13 @@ def test_who_fails_in_the_finals_is_left_out() -> None:
     good = noisy({"sin(2*x)": -1.0})
 
     def measure(text: str, seed: int, batch: Batch) -> Result:
-        lost = (text == "sin(2*x)" and seed == 103) or (text == RELU) or (text == "tanh(x)" and batch.purpose == "validation")
-        return Failure("took longer than 30 s") if lost else good(text, seed, batch)
+        lost = (text, seed, batch.purpose) in (("sin(2*x)", 101, "final"), ("x^2", 100, "selection"), ("tanh(x)", 101, "validation"))
+        return Failure("took longer than 30 s") if lost or text == RELU else good(text, seed, batch)
 
-    hall, _ = hold([finalist("sin(2*x)", 1), finalist("tanh(x)", 2), finalist("cos(x)", 3)], measure)
-    assert {e.formula for e in hall.entries} == {"tanh(x)", "cos(x)"}
+    finalists = [finalist(text, k) for k, text in enumerate(("sin(2*x)", "x^2", "tanh(x)", "cos(x)"))]
+    hall, _ = hold(finalists, measure, Config(population=8, islands=2, hall=4))
+    assert [e.formula for e in hall.entries] == ["cos(x)"]
     assert [b.name for b in hall.baselines] == ["gelu", "gelusine"]
-    tanh = next(e for e in hall.entries if e.formula == "tanh(x)")
-    assert (tanh.unseen_score, tanh.unseen_difference, tanh.wins_here_alone) == (None, None, False)
 
 
 def test_without_the_reference_there_are_no_differences() -> None:
@@ -178,7 +190,7 @@ def test_a_search_that_found_nothing_has_an_empty_hall() -> None:
     hall, batches = hold([], noisy({}))
     assert hall.entries == ()
     assert len(hall.baselines) == 3
-    assert len(batches) == 2
+    assert len(batches) == 3
     assert Hall.from_json(json.loads(json.dumps(hall.to_json(), allow_nan=False))) == hall
 
 
@@ -196,6 +208,7 @@ def test_a_hall_comes_back_from_json(whole: Whole) -> None:
 INTERVAL = st.none() | st.tuples(*[st.floats(-5, 5)] * 3)
 ENTRY = st.builds(
     Entry, st.text(max_size=20), st.none() | st.just("relu"), st.floats(-5, 2), INTERVAL, st.none() | st.floats(-5, 2), INTERVAL,
+    st.none() | st.floats(-5, 2), INTERVAL,
     st.dictionaries(st.sampled_from(["chaos", "feynman"]), st.floats(-5, 2)), st.floats(-5, 2), st.floats(-5, 2), st.floats(-9, 9),
     st.none() | st.floats(0, 1e30), st.integers(0, 99), *[st.none() | st.integers(0, 99)] * 4, st.none() | st.just("snap"),
 )  # fmt: skip
@@ -208,7 +221,7 @@ def test_any_hall_comes_back_from_json(entries: list[Entry], complete: bool, see
 
 
 def test_a_win_on_the_data_of_the_search_alone_is_marked() -> None:
-    hall, _ = hold([finalist("tanh(x)")], noisy({"tanh(x)": -1.0}, {"tanh(x)": 0.0}))
+    hall, _ = hold([finalist("tanh(x)")], noisy({"tanh(x)": -1.0}, validation={"tanh(x)": 0.0}))
     entry = dataclasses.replace(hall.entries[0], difference=(-0.5, -0.7, -0.3), unseen_difference=(-0.1, -0.3, 0.1))
     assert entry.wins_here_alone
     assert not dataclasses.replace(entry, unseen_difference=(-0.2, -0.3, -0.1)).wins_here_alone
@@ -224,11 +237,11 @@ def test_an_error_that_is_not_finite_is_null_in_json() -> None:
 
     hall, _ = hold([finalist("tanh(x)")], measure)
     assert hall.entries[0].ood_loss is None
-    assert hall.entries[0].score == 2.0
+    assert hall.entries[0].score == pytest.approx(2.0)
     json.dumps(hall.to_json(), allow_nan=False)
 
 
 def test_functions_of_the_catalogue_are_known_by_name() -> None:
-    assert known_as("max(x, 0)") == "relu"
+    assert known_as("where(x <= 0, 0, x)") == known_as("relu(x)") == "relu"
     assert known_as("sigmoid(x)*x") == "silu"
     assert known_as("sin(1.2345*x)") is None

@@ -72,7 +72,7 @@ class Looks(Observer):
 
     def measured(self, batch: Batch, index: int, result: Result) -> None:
         self.count += 1
-        if self.count % 40 == 3:
+        if self.count % 20 == 3:
             for columns, rows in self.SIZES:
                 lines = _drawn(self.view, columns, rows)
                 assert len(lines) <= rows
@@ -90,9 +90,9 @@ def test_live_view_fits_terminals_of_any_size() -> None:
     assert len(looks.frames) > 5
     assert looks.frames[0].startswith("measuring gelu")
     assert any("generation 2/4  48 trained" in frame for frame in looks.frames)
-    assert looks.frames[-1].startswith("measuring again")
+    assert any(frame.startswith("measuring again") for frame in looks.frames)
     last = "\n".join(_drawn(view, 120, 40))
-    assert last.startswith("measuring on unseen data")
+    assert last.startswith("judging on unseen data")
     best = engine.best(1)[0]
     assert f"{best.differences[-1]:+.3f} to gelu" in last
     for stage in ("quick", "standard", "full"):
@@ -171,7 +171,7 @@ def test_a_real_run_in_a_terminal_that_shrinks(tmp_path: Path) -> None:
             assert section in text, (size, section)
         assert re.search(r"━ +\d+%  ", text)
     assert any(" left" in frame[0] and "generation 1/2" in frame[0] for frame in by_size[120, 40])
-    assert "measuring" in by_size[60, 20][-1][0]
+    assert re.match("measuring again|ranking|judging", by_size[60, 20][-1][0])
 
 
 def _resize(terminal: int, columns: int, rows: int) -> None:

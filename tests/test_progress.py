@@ -13,7 +13,7 @@ import pytest
 from fake_search import FakeScorer, Recorder, result
 
 from gp.cli.errors import CommandError
-from gp.cli.pace import Pace
+from gp.cli.pace import PHASES, Pace
 from gp.cli.progress import View, watching
 from gp.evolution.cascade import Batch, Result
 from gp.evolution.config import Config
@@ -47,7 +47,7 @@ def test_generations_add_up_to_the_run() -> None:
         assert sum(s.funnel[stage].completed for s in summaries.found) == engine.cascade.completed[stage] > 0
     assert sum((Counter(s.rejections) for s in summaries.found), Counter()) == engine.admission.rejections
     assert engine.admission.rejections.total() > 20
-    later = sum(purpose in ("tuning", "final", "validation") for purpose, _, _ in scorer.tasks)
+    later = sum(purpose in PHASES for purpose, _, _ in scorer.tasks)
     assert sum(s.measurements for s in summaries.found) == recorder.results - later
     second = [c.differences[1] for c in recorder.judgements if c.generation == 1 and len(c.differences) > 1 and c.origin != "tuning"]
     assert summaries.found[1].medians["standard"] == statistics.median(second)
@@ -61,7 +61,7 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
         engine.observers = [recorder, *observers]
         drive(engine, FakeScorer())
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == CONFIG.generations + 3
+    assert len(lines) == CONFIG.generations + 4
     trained = 0
     for k, (line, newcomers) in enumerate(zip(lines, recorder.newcomers, strict=False)):
         trained += len(newcomers)
@@ -73,8 +73,8 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
     assert f"best {best.differences[-1]:+.3f} to gelu (score {best.score.score:+.3f}) {best.text};" in lines[3]
     reasons = Counter(c.reason for c in recorder.refused)
     assert reasons["duplicate"] == sum(int(n) for line in lines for n in re.findall(r"(\d+) duplicate", line)) > 0
-    counts = [len(batch.tasks) for batch in recorder.batches[-2:]]
-    last = [f"measuring again: {counts[0]} measurements", f"measuring on unseen data: {counts[1]} measurements"]
+    counts = [len(batch.tasks) for batch in recorder.batches[-3:]]
+    last = [f"{what}: {n} measurements" for what, n in zip(list(PHASES.values())[1:], counts, strict=True)]
     assert lines[4:] == ["tuning constants", *last]
 
 

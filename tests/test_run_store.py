@@ -1,6 +1,9 @@
 """A run's record: it survives being killed, refuses a second writer, and says in one sentence what is wrong with it."""
 
+from __future__ import annotations
+
 import json
+import math
 import os
 import random
 import shutil
@@ -9,17 +12,24 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_search import FakeScorer
 
 from gp.cli import main
+from gp.evolution.cascade import Batch
 from gp.evolution.config import Config
-from gp.run_store import FILE, RunDirectoryError, RunStore, read_about, read_best, read_progress
+from gp.evolution.recall import RecallingScorer
+from gp.lab.measure import SeedResult
+from gp.run_store import FILE, RunDirectoryError, RunStore, read_about, read_best, read_hall, read_progress
+from gp.workers import Failure
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--population", "6", "--generations", "3", "--steps", "20", "--seed", "11", "--workers", "2", "--quiet"]
-CONFIG = Config(population=6, generations=2)
+SMALL = ["--population", "8", "--generations", "3", "--steps", "20", "--seed", "11", "--workers", "2", "--quiet"]
+SMALL += [word for setting in ("islands=2", "finalists=2", "hall=2", "tuned=1", "gate=2") for word in ("--set", setting)]
+CONFIG = Config(population=8, islands=2, generations=2)
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -30,29 +40,53 @@ def command(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing interrupted."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A run that nothing interrupted, and the seconds that it took."""
     folder = tmp_path_factory.mktemp("whole")
+    start = time.monotonic()
     process = command("run", *SMALL, "--out", "run", cwd=folder)
     _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
-    return folder / "run"
+    return folder / "run", time.monotonic() - start
 
 
-def test_killed_again_and_again_it_ends_the_same(whole: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    with RunStore.create(tmp_path / "run", CONFIG) as store:
+        yield store
+
+
+def rows(folder: Path, query: str = "SELECT * FROM candidates ORDER BY number") -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(folder / FILE)
+    found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+def is_record(folder: Path) -> bool:
+    try:
+        return "code" in read_about(folder)
+    except RunDirectoryError:
+        return False
+
+
+# Real runs
+
+
+def test_killed_again_and_again_it_ends_the_same(whole: tuple[Path, float], tmp_path: Path) -> None:
     """kill -9 at random moments; the hall of fame is that of the uninterrupted run, byte for byte."""
-    rng = random.Random(2)
+    rng, (other, seconds) = random.Random(2), whole
     arguments = ("run", *SMALL, "--out", "run")
     kills = 0
     for _ in range(4):
         process = command(*arguments, cwd=tmp_path)
         try:
-            process.wait(rng.uniform(0.8, 3.5))
+            process.wait(rng.uniform(0.3, 0.8) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.communicate()
-        if (tmp_path / "run" / FILE).exists() and _has_format(tmp_path / "run"):
+        if is_record(tmp_path / "run"):
             arguments = ("resume", "run", "--quiet")
         else:
             shutil.rmtree(tmp_path / "run", ignore_errors=True)
@@ -61,68 +95,103 @@ def test_killed_again_and_again_it_ends_the_same(whole: Path, tmp_path: Path) ->
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "Hall of fame" in output
-    assert (tmp_path / "run" / "hall_of_fame.json").read_bytes() == (whole / "hall_of_fame.json").read_bytes()
-    assert candidates(tmp_path / "run") == candidates(whole)
+    assert (tmp_path / "run" / "hall_of_fame.json").read_bytes() == (other / "hall_of_fame.json").read_bytes()
+    assert rows(tmp_path / "run") == rows(other)
+    measured = "SELECT measurement, text, seed, inside, outside, failure FROM results ORDER BY measurement, text, seed"
+    assert rows(tmp_path / "run", measured) == rows(other, measured)
 
 
-def _has_format(folder: Path) -> bool:
-    try:
-        return bool(read_about(folder))
-    except RunDirectoryError:
-        return False
-
-
-def candidates(folder: Path) -> list[tuple[object, ...]]:
-    with sqlite3.connect(folder / FILE) as connection:
-        return connection.execute("SELECT * FROM candidates ORDER BY number").fetchall()
-
-
-def test_a_finished_run_trains_nothing_more(whole: Path, tmp_path: Path) -> None:
-    shutil.copytree(whole, tmp_path / "run")
+def test_a_finished_run_trains_nothing_more(whole: tuple[Path, float], tmp_path: Path) -> None:
+    shutil.copytree(whole[0], tmp_path / "run")
     before = (tmp_path / "run" / "hall_of_fame.json").read_bytes()
+    measured = rows(tmp_path / "run", "SELECT seconds FROM results")
+    (tmp_path / "run" / "hall_of_fame.json").unlink()
     process = command("resume", "run", "--json", "--quiet", cwd=tmp_path)
-    start = time.monotonic()
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
-    assert json.loads(output)["entries"] == json.loads(before)["entries"]
-    assert (tmp_path / "run" / "hall_of_fame.json").read_bytes() == before
-    assert time.monotonic() - start < 30
+    assert json.loads(output) == {**json.loads(before), "directory": "run"}
+    assert (tmp_path / "run" / "hall_of_fame.json").read_bytes() == before  # files that were lost are there again
+    assert rows(tmp_path / "run", "SELECT seconds FROM results") == measured
+    assert rows(tmp_path / "run") == rows(whole[0])
 
 
-def test_a_second_writer_is_refused(tmp_path: Path) -> None:
-    with RunStore.create(tmp_path / "run", CONFIG):
-        process = command("resume", "run", cwd=tmp_path)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 2
-        assert errors == "gp: another process is writing the run in run; wait for it, or stop it\n"
-        assert main(["top", str(tmp_path / "run")]) == 0  # reading is always possible
-    with RunStore.resume(tmp_path / "run") as store:
-        assert store.config == CONFIG
+def test_what_is_read_of_a_finished_run(whole: tuple[Path, float]) -> None:
+    folder = whole[0]
+    hall = read_hall(folder)
+    assert hall is not None
+    assert hall.to_json()["entries"][0]["formula"] == json.loads((folder / "hall_of_fame.json").read_text())["entries"][0]["formula"]
+    assert read_progress(folder) == (3, 24)
+    found = read_best(folder, 3)
+    assert [(c.stages, c.difference) for c in found] == sorted(((c.stages, c.difference) for c in found), key=lambda p: (-p[0], p[1]))
+    numbers = {row[0] for row in rows(folder)}
+    assert {e.candidate for e in hall.entries} <= numbers
 
 
-def test_a_full_disk_is_one_message_and_the_file_stays_valid(tmp_path: Path) -> None:
-    with RunStore.create(tmp_path / "run", CONFIG) as store:
-        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-        store._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
-        with pytest.raises(RunDirectoryError, match=r"cannot write .*run\.sqlite: database or disk is full; what is there is kept"):
-            fill(store)
-    with sqlite3.connect(tmp_path / "run" / FILE) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert connection.execute("SELECT count(*) FROM scores").fetchone()[0] > 0
+def test_a_second_writer_is_refused(store: RunStore, tmp_path: Path) -> None:
+    process = command("resume", "run", cwd=tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors == "gp: another process is writing the run in run; wait for it, or stop it\n"
+    assert read_progress(tmp_path / "run") == (0, 0)  # reading is always possible
+    store.close()
+    with RunStore.resume(tmp_path / "run") as again:
+        assert again.config == CONFIG
 
 
-def fill(store: RunStore) -> None:
-    for k in range(2000):
-        store.remember(f"x + {k}", CONFIG.search, "failed: a reason that is long enough to fill a page before long")
+# The record itself
 
 
-def test_what_was_measured_is_recalled(tmp_path: Path) -> None:
-    with RunStore.create(tmp_path / "run", CONFIG) as store:
-        assert store.recall("tanh(x)", CONFIG.search) is None
-        store.remember("tanh(x)", CONFIG.search, "failed: took longer than 3 s")
-        assert store.recall("tanh(x)", CONFIG.search) == "failed: took longer than 3 s"
-        assert store.recall("tanh(x)", CONFIG.final) is None
-        assert store.recall("tanh(2*x)", CONFIG.search) is None
+def test_a_full_disk_is_one_message_and_the_file_stays_valid(store: RunStore, tmp_path: Path) -> None:
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(RunDirectoryError, match=r"cannot write .*run\.sqlite: database or disk is full; what is there is kept"):
+        for k in range(1000):
+            store.remember(f"{'x + ' * 1000}{k}", CONFIG.tuning, 0, Failure("no"))
+    store.close()
+    assert rows(tmp_path / "run", "PRAGMA integrity_check") == [("ok",)]
+    assert len(rows(tmp_path / "run", "SELECT text FROM results")) > 0
+
+
+def test_what_was_measured_is_recalled(store: RunStore, tmp_path: Path) -> None:
+    what, count = CONFIG.tuning, len(CONFIG.tuning.instances)
+    numbers = (0.1 + 0.2, math.nan, math.inf, 1e-300, *[1.0] * (count - 4))
+    found = SeedResult(numbers, numbers[::-1], (0.5,) * count, (2.0,) * count, 1.5, 0.25)
+    assert store.recall("tanh(x)", what, 0) is None
+    store.remember("tanh(x)", what, 0, found)
+    store.remember("sin(x)", what, 0, Failure("took longer than 3 s"))
+    store.close()
+    with RunStore.resume(tmp_path / "run") as again:
+        assert repr(again.recall("tanh(x)", what, 0)) == repr(found)  # in which NaN is NaN
+        assert again.recall("sin(x)", what, 0) == Failure("took longer than 3 s")
+        assert again.recall("tanh(x)", what, 1) is None
+        assert again.recall("tanh(x)", CONFIG.final, 0) is None
+        assert again.recall("tanh(2*x)", what, 0) is None
+
+
+def test_a_scorer_is_asked_for_what_is_not_on_record_alone(store: RunStore) -> None:
+    scorer = FakeScorer()
+    recalling = RecallingScorer(scorer, store)
+    texts = ["sin(x)", "erf(x)", "tanh(x)", "cos(x)"]
+    first = list(recalling.measure(Batch("quick", CONFIG.tuning, ((texts[0], 0), (texts[1], 0)))))
+    assert [task[1] for task in scorer.tasks] == texts[:2]
+    batch = Batch("quick", CONFIG.tuning, tuple((text, 0) for text in (texts[2], texts[0], texts[3], texts[1])))
+    second = list(recalling.measure(batch))
+    assert [task[1] for task in scorer.tasks] == texts
+    assert [second[1], second[3]] == first
+    assert second == list(FakeScorer().measure(batch))
+    list(recalling.measure(Batch("quick", CONFIG.tuning, ((texts[0], 1),))))
+    assert scorer.tasks[-1] == ("quick", "sin(x)", 1)
+
+
+def test_an_interrupted_batch_keeps_what_came(store: RunStore) -> None:
+    batch = Batch("quick", CONFIG.tuning, tuple((f"sin({k}*x)", 0) for k in range(2, 8)))
+    arriving = RecallingScorer(FakeScorer(), store).measure(batch)
+    for _ in range(3):
+        next(arriving)
+    arriving.close()
+    scorer = FakeScorer()
+    assert len(list(RecallingScorer(scorer, store).measure(batch))) == 6
+    assert [task[1] for task in scorer.tasks] == ["sin(5*x)", "sin(6*x)", "sin(7*x)"]
 
 
 def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +208,7 @@ def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtu
         "empty": "there is no run in",
         "damaged": "cannot read",
         "half": "cannot read",
-        "old": "has the format 'run/0'; this version reads 'run/1'",
+        "old": "has the format 'run/0'; this version reads 'run/2'",
         "other": "was begun by another version of the program",
         "missing": "there is no run in",
     }
@@ -148,30 +217,3 @@ def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtu
         errors = capsys.readouterr().err
         assert message in errors
         assert len(errors.splitlines()) == 1
-
-
-def test_top_and_runs(whole: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    hall = json.loads((whole / "hall_of_fame.json").read_text())
-    assert main(["top", str(whole), "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["finished"]
-    assert [e["formula"] for e in printed["entries"]] == [e["formula"] for e in hall["entries"]]
-    assert main(["top", str(whole), "--csv"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("rank,score,difference,difference_low,difference_high,unseen_score,unseen_difference,")
-    assert len(lines) == 1 + len(hall["entries"])
-    assert main(["top", str(whole)]) == 0
-    assert "Hall of fame" in capsys.readouterr().out
-    with RunStore.create(tmp_path / "begun", CONFIG):
-        pass
-    shutil.copytree(whole, tmp_path / "done")
-    assert main(["runs", str(tmp_path)]) == 0
-    table = capsys.readouterr().out
-    assert "unfinished" in table
-    assert "finished" in table
-    assert main(["top", str(tmp_path / "begun")]) == 0
-    assert "No function has been found" in capsys.readouterr().out
-    assert main(["runs", str(tmp_path / "nowhere")]) == 2
-    assert main(["top", str(whole), "--json", "--csv"]) == 2
-    assert read_progress(whole)[0] == 3
-    assert read_best(whole, 1)[0].score < 0

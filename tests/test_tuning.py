@@ -52,7 +52,7 @@ def away(text: str) -> float:
 def test_constants_are_literals_and_initial_values_but_no_exponents() -> None:
     assert constants(genome("1.5*sin(0.5*x)^2 + 3")) == [1.5, 0.5, 3.0]
     assert constants(genome("x^2 + x^0.5")) == []
-    assert constants(genome("param a = -0.25; param b: channel = 2; a*x + sin(b*x)*3")) == [3.0, -0.25, 2.0]
+    assert constants(genome("param a = -0.25; param b[channel] = 2; a*x + sin(b*x)*3")) == [3.0, -0.25, 2.0]
     assert constants(genome("tanh(x)")) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,37 +13,39 @@ from rich.table import Table
 from gp.cli.console import console
 from gp.evolution.hall import Difference, Entry, Hall
 
-_PIPE: Final = 160  # columns where there is no terminal: formulas are long
+_PIPE: Final = 200  # columns where there is no terminal: formulas are long
 _LEAST: Final = 16  # columns for a formula on a narrow terminal
-_WIDE: Final = 120  # columns from which there is room for cost and size
+_ROOMY: Final = 100  # columns from which there is room for cost and size
+_WIDE: Final = 140  # columns from which there is room for the difference on the data of the search as well
 _LEGEND: Final = (
     "score: the mean of ln(error / error of a constant) outside the training range, lower is better; {seeds} seeds, {steps} steps.\n"
-    "unseen: the same on data sets that the search has not seen.\n"
-    "vs gelu: the difference, with its 95% interval by paired bootstrap."
+    "selection: the same on the data sets that finalists are ranked on; unseen: on others, which had no part in finding or choosing.\n"
+    "vs gelu: the difference of the score to its left, with its 95% interval by paired bootstrap.\n"
+    "cost: operations of value and derivative for an element; size: nodes of the syntax tree."
 )
-_WIDE_LEGEND: Final = "cost: operations of value and derivative for an element; size: nodes of the syntax tree."
 _WARNING: Final = "! better than gelu on the data of the search alone: it may fit the search, and not generalise."
 
 
 def print_hall(hall: Hall, folder: Path | None) -> None:
     """Print the hall of fame, the known functions, and where the results are, if they are on record."""
     out = roomy_console()
-    wide = out.width >= _WIDE
     title = "Hall of fame" if hall.complete else "Hall of fame so far (interrupted: scores are those of the search)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("rank", "score", "vs gelu", "unseen", "vs gelu", *(("cost", "size") if wide else ())):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    everyone = (*hall.entries, *hall.baselines)
+    columns = [(name, cell) for name, cell in _columns(out.width) if any(map(cell, everyone))]
+    for name in ("rank", *(name for name, _ in columns)):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("formula", overflow="fold", min_width=_LEAST)
     for rank, entry in enumerate(hall.entries, 1):
-        table.add_row(f"{'! ' if entry.wins_here_alone else ''}{rank}", *_cells(entry, wide))
+        mark = f"{'! ' if entry.wins_here_alone else ''}{rank}"
+        table.add_row(mark, *(cell(entry) for _, cell in columns), _formula(entry))
     table.add_section()
     for entry in hall.baselines:
-        table.add_row("", *_cells(entry, wide), style="dim")
+        table.add_row("", *(cell(entry) for _, cell in columns), _formula(entry), style="dim")
     if hall.entries:
+        out.print(title)  # not that of the table, which would fold it to its own width
         out.print(table)
         out.print(_LEGEND.format(seeds=len(hall.measured.seeds), steps=hall.measured.steps))
-        if wide:
-            out.print(_WIDE_LEGEND)
         if any(entry.wins_here_alone for entry in hall.entries):
             out.print(_WARNING)
     else:
@@ -56,12 +59,30 @@ def roomy_console() -> Console:
     return console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
 
 
-def _cells(entry: Entry, wide: bool) -> list[str]:
-    unseen = "" if entry.unseen_score is None else f"{entry.unseen_score:+.3f}"
-    facts = [f"{entry.score:+.3f}", _change(entry.difference), unseen, _change(entry.unseen_difference)]
-    if wide:
-        facts += ["" if fact is None else str(fact) for fact in (entry.cost, entry.size)]
-    return [*facts, f"{entry.formula}{f'  ({entry.name})' if entry.name else ''}"]
+def _columns(width: int) -> list[tuple[str, Callable[[Entry], str]]]:
+    """The columns between rank and formula that there is room for: name, and what stands in it."""
+    search: tuple[str, Callable[[Entry], str]] = ("vs gelu", lambda e: _change(e.difference))
+    facts: list[tuple[str, Callable[[Entry], str]]] = [("cost", lambda e: _count(e.cost)), ("size", lambda e: _count(e.size))]
+    return [
+        ("score", lambda e: _score(e.score)),
+        *([search] if width >= _WIDE else []),
+        ("selection", lambda e: _score(e.selection_score)),
+        ("unseen", lambda e: _score(e.unseen_score)),
+        ("vs gelu", lambda e: _change(e.unseen_difference)),
+        *(facts if width >= _ROOMY else []),
+    ]
+
+
+def _formula(entry: Entry) -> str:
+    return f"{entry.formula}{f'  ({entry.name})' if entry.name else ''}"
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:+.3f}"
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _change(difference: Difference | None) -> str:

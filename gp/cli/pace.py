@@ -21,7 +21,8 @@ SEARCH: Final = "search"
 PHASES: Final = {  # what follows the search, in this order
     "tuning": "tuning constants",
     "final": "measuring again",
-    "validation": "measuring on unseen data",
+    "selection": "ranking on other data",
+    "validation": "judging on unseen data",
 }
 _ORDER: Final = (SEARCH, *PHASES)
 _WINDOW: Final = 30.0  # seconds over which speed is the mean
@@ -115,7 +116,8 @@ class Pace(Observer):
         last = min(config.hall, finalists) + len(BASELINES)
         self._planned["tuning"] = tuned * _TUNED * len(config.tuning.seeds) * _work(config.tuning)
         self._planned["final"] = finalists * len(config.final.seeds) * _work(config.final)
-        self._planned["validation"] = last * len(config.unseen.seeds) * _work(config.unseen)
+        self._planned["selection"] = finalists * len(config.selection.seeds) * _work(config.selection)
+        self._planned["validation"] = last * len(config.validation.seeds) * _work(config.validation)
 
     def _each(self) -> float:
         """The steps that a generation takes."""

@@ -127,7 +127,7 @@ def _found_rows(found: Sequence[Found], config: Config) -> list[dict[str, Any]]:
 def _entry_row(rank: int, entry: Entry) -> dict[str, Any]:
     """An entry of a hall of fame, flat: differences to gelu as three columns."""
     row: dict[str, Any] = {"rank": rank}
-    for key in ("score", "unseen_score"):
+    for key in ("score", "selection_score", "unseen_score"):
         difference = key.replace("score", "difference")
         row[key] = getattr(entry, key)
         row |= dict(zip((difference, f"{difference}_low", f"{difference}_high"), getattr(entry, difference) or (None,) * 3, strict=True))
@@ -143,10 +143,11 @@ def _print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         roomy_console().print("No function has been found that fits its training data.")
         return
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for key in _FOUND:
         justify: Literal["left", "right"] = "left" if key in ("stage", "formula") else "right"
         table.add_column("vs gelu" if key == "difference" else key, justify=justify, no_wrap=key != "formula", overflow="fold")
     for row in rows:
         table.add_row(*(f"{row[k]:+.3f}" if isinstance(row[k], float) else str(row[k]) for k in _FOUND))
+    roomy_console().print(title)
     roomy_console().print(table)

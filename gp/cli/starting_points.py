@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -37,13 +38,13 @@ def _programs(sources: Sequence[str], config: Config) -> Iterator[tuple[str, str
     """(what messages call it, its text) of every program that sources name."""
     for source in sources:
         path = Path(source)
-        if (path / FILE).is_file():
+        if os.path.isfile(path / FILE):  # not `Path.is_file`: an expression can be too long for a name
             hall = read_hall(path)
             texts = [e.formula for e in hall.entries] if hall else [c.text for c in read_best(path, config.hall)]
             yield from ((f"--seed-from {source}", text) for text in texts)
-        elif path.is_dir():
+        elif os.path.isdir(path):
             raise CommandError(f"--seed-from {source}: there is no run in this directory (no file {FILE})")
-        elif path.is_file() and path.suffix != ".act":
+        elif os.path.isfile(path) and path.suffix != ".act":
             lines = [line.partition("#")[0].strip() for line in read_file(path).splitlines()]
             yield from ((f"{source}, line {k}", line) for k, line in enumerate(lines, 1) if line)
         else:

@@ -8,7 +8,9 @@ the first again, too, on other seeds, so that it shows where a function wins the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from gp.evolution.candidate import Candidate
 from gp.evolution.cascade import Batch, Steps
@@ -19,13 +21,15 @@ from gp.lab.measure import SeedResult, outcome
 from gp.lab.protocol import Measurement
 from gp.lab.score import Outcome, difference, score
 
+_LONG: Final = re.compile(r"\d*\.\d{5,}(e[+-]?\d+)?")  # a number with more decimals than anybody wrote
+
 
 def finals(finalists: Sequence[Candidate], config: Config) -> Steps[Hall]:
     """The hall of fame of a search whose best candidates these are."""
     known = {name: text_by_name(name) for name in BASELINES}
     texts: dict[str, Candidate] = {}
     for candidate in sorted(finalists, key=lambda c: c.rank):
-        texts.setdefault(short_text(candidate.text), candidate)
+        texts.setdefault(shown_text(candidate.text), candidate)
     here = yield from _measure([*known.values(), *texts], "final", config.final)
     elsewhere = yield from _measure([*known.values(), *texts], "selection", config.selection)
     scores = {text: score(found, config.selection).score for text, found in elsewhere.items() if text in here}
@@ -44,6 +48,11 @@ def finals(finalists: Sequence[Candidate], config: Config) -> Steps[Hall]:
 
     baselines = tuple(entry(text, None) for text in known.values() if text in scores and text in unseen)
     return Hall(tuple(entry(t, texts[t]) for t in chosen if t in unseen), baselines, True, config.seed, Measured.of(config.final))
+
+
+def shown_text(text: str) -> str:
+    """The program that stands for a finalist, and is measured: the shortest spelling, whose folded constants have four digits."""
+    return short_text(_LONG.sub(lambda found: f"{float(found[0]):.4g}", short_text(text)))
 
 
 def _to_reference(text: str, found: Mapping[str, Outcome], what: Measurement) -> Difference | None:

@@ -17,6 +17,7 @@ from gp.unreadable import unreadable
 from gp.workers import cores
 
 TABLE: Final = "search"
+PRESETS: Final = ("quick", "standard", "thorough")
 
 
 def configure(preset: str | None, file: Path | None, assignments: Sequence[str], options: Mapping[str, Any]) -> Config:
@@ -25,7 +26,11 @@ def configure(preset: str | None, file: Path | None, assignments: Sequence[str],
     There is a worker for each core unless something else is said. Raises ConfigError, which names the source of a wrong setting.
     """
     settings: dict[str, Any] = {"workers": cores()}
+    for key, value in options.items():
+        check(key, value)
     if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(f"there is no preset '{preset}'; choose {', '.join(PRESETS)}")
         settings |= read_toml(resources.files("gp.evolution").joinpath("presets", f"{preset}.toml").read_text(encoding="utf-8"), preset)
     if file is not None:
         settings |= read_toml(_text(file), str(file))
