@@ -56,7 +56,15 @@ def test_other_spellings_of_a_known_function_are_duplicates(first: str) -> None:
 def test_different_functions_are_no_duplicates_of_each_other() -> None:
     """Negative control: nearly equal ones are admitted, all into one record."""
     judge = admission()
-    for text in (*SPELLINGS, "sin(1.01*x)", "sin(0.99*x)", "x*sigmoid(1.02*x)", "tanh(x) + 0.01*sin(x)", "max(x, 0.01*x)", "max(x, 0.02*x)"):
+    for text in (
+        *SPELLINGS,
+        "sin(1.01*x)",
+        "sin(0.99*x)",
+        "x*sigmoid(1.02*x)",
+        "tanh(x) + 0.01*sin(x)",
+        "max(x, 0.01*x)",
+        "max(x, 0.02*x)",
+    ):
         assert judge.judge(genome(text)).reason is None, text
 
 
@@ -113,7 +121,9 @@ def test_nine_of_ten_changed_programs_are_no_duplicates() -> None:
     for tree in accepted(60):
         judge = admission()
         judge.judge(tree)
-        other = Program(tree.statements, Chain(("+",), (tree.result, Call("sin", (Chain(("*",), (Number(round(rng.uniform(1, 3), 2)), tree.result)),)))))
+        other = Program(
+            tree.statements, Chain(("+",), (tree.result, Call("sin", (Chain(("*",), (Number(round(rng.uniform(1, 3), 2)), tree.result)),))))
+        )
         total += 1
         duplicates += judge.judge(other).reason == DUPLICATE
     assert duplicates <= 0.1 * total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import numpy as np
 import pytest
@@ -220,10 +220,7 @@ def test_an_error_that_is_not_finite_is_the_worst_score(where: str, value: float
 
 def test_a_reference_that_cannot_be_trained_is_an_error() -> None:
     class Broken(FakeScorer):
-        def __init__(self) -> None:
-            super().__init__()
-
-        def measure(self, batch: Batch):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        def measure(self, batch: Batch) -> Generator[Result]:
             yield from (Failure("took longer than 10 s") for _ in batch.tasks)
 
     with pytest.raises(RuntimeError, match=r"^the reference .* could not be trained: took longer than 10 s$"):

@@ -138,7 +138,13 @@ def test_a_word_may_be_assigned_without_quotes(assignment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[weights]\nsin = 2\n'+' = 0.5", "weights = {sin = 2, '+' = 0.5}", "[search.weights]\nsin = 2\n'+' = 0.5", "weights.sin = 2\nweights.'+' = 0.5"]
+    "text",
+    [
+        "[weights]\nsin = 2\n'+' = 0.5",
+        "weights = {sin = 2, '+' = 0.5}",
+        "[search.weights]\nsin = 2\n'+' = 0.5",
+        "weights.sin = 2\nweights.'+' = 0.5",
+    ],
 )
 def test_weights_are_a_table(text: str) -> None:
     assert read_toml(text, "text") == {"weights": {"sin": 2, "+": 0.5}}

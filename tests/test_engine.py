@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import pytest
 from fake_search import FakeScorer, Recorder, search
@@ -283,7 +283,7 @@ def test_what_stops_a_search_closes_the_scorer() -> None:
     closed = []
 
     class Scorer(FakeScorer):
-        def measure(self, batch: Batch) -> Iterator[Result]:  # type: ignore[override]
+        def measure(self, batch: Batch) -> Generator[Result]:
             try:
                 yield from super().measure(batch)
             finally:

@@ -133,7 +133,7 @@ def test_wrong_settings_are_an_error_before_anything_is_written(config: Any, pre
 
 @pytest.mark.usefixtures("fake")
 def test_weights_of_what_there_is_not_are_an_error() -> None:
-    with pytest.raises(ConfigError, match="weights: there is no production 'sinn', did you mean 'sin'?"):
+    with pytest.raises(ConfigError, match="weights: there is no production 'sinn', did you mean 'sin'"):
         gp.search({**SETTINGS, "weights": {"sinn": 2}})
 
 

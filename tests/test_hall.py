@@ -17,9 +17,9 @@ from gp.evolution.candidate import Candidate
 from gp.evolution.cascade import Batch, Result
 from gp.evolution.config import Config
 from gp.evolution.engine import Engine
-from gp.evolution.finals import finals
-from gp.evolution.genome import canonical_key
+from gp.evolution.finals import finals, shown_text
 from gp.evolution.hall import Entry, Hall, Measured, known_as, text_by_name, unfinished
+from gp.evolution.screen import profile
 from gp.lab.data import SetName, instances
 from gp.lab.measure import outcome
 from gp.lab.score import difference, score
@@ -89,8 +89,8 @@ def test_finalists_are_the_best_their_tuned_variants_and_the_known_functions(who
     known = {GELU, RELU, GELUSINE}
     tuned = [c for c in heard.judgements if c.origin in ("tuning", "snapping")]
     assert tuned
-    by_key = {canonical_key(c.text): c for c in heard.judgements if c.reason is None}
-    finalists = [by_key[key] for text in scorer.texts("final") if (key := canonical_key(text)) in by_key and text not in known]
+    by_text = {shown_text(c.text): c for c in heard.judgements if c.reason is None}
+    finalists = [by_text[text] for text in scorer.texts("final") if text not in known]
     found = [c for c in finalists if c not in tuned]
     assert {c.number for c in tuned if c.reason is None} == {c.number for c in finalists} - {c.number for c in found}
     assert {c.parents[0] for c in tuned} <= {c.number for c in sorted(found, key=lambda c: c.rank)[:4]}
@@ -117,7 +117,7 @@ def test_a_whole_search_ends_in_a_hall_of_fame(whole: Whole) -> None:
     for e in hall.entries:
         c = by_number[e.candidate or 0]
         assert (e.cost, e.size, e.generation, e.origin) == (c.cost, c.size, c.generation, c.origin)
-        assert canonical_key(e.formula) == canonical_key(c.text)
+        assert e.formula == shown_text(c.text)
     assert hall.seed == 3
     assert hall.measured == Measured((100, 101), 300, 5e-3)
     gelu = hall.baselines[1]
@@ -165,6 +165,15 @@ def test_an_entry_shows_the_shorter_text_and_is_measured_by_it() -> None:
     assert [e.formula for e in hall.entries] == ["x*tanh(x)"]
     assert ("x*tanh(x)", 100) in batches[0].tasks
     assert ("(x + 0)*1*tanh(x)", 100) not in batches[0].tasks
+
+
+def test_the_shown_text_has_readable_constants_and_means_nearly_the_same() -> None:
+    assert shown_text("0.432*(0.518*atan(x))") == "0.2238*atan(x)"
+    assert shown_text("2.5*sin(0.618*x)") == "2.5*sin(0.618*x)"
+    for text in ("0.123*(4.567*sin(x/0.789)) + x", "x^2*(0.333*0.777*tanh(x))", "param p1 = 0.123; 0.9*0.777*(p1*sin(x))"):
+        rounded = shown_text(text)
+        assert shown_text(rounded) == rounded
+        assert np.abs(profile(rounded).value - profile(text).value).max() < 1e-3 * np.abs(profile(text).value).max()
 
 
 def test_who_fails_in_the_finals_is_left_out() -> None:

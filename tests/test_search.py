@@ -121,7 +121,22 @@ def trained(folder: Path) -> int:
         return 0
 
 
-LONG = ["--population", "8", "--set", "islands=2", "--steps", "20", "--set", "gate=2", "--generations", "9999", "--workers", "2", "--out", "c"]
+LONG = [
+    "--population",
+    "8",
+    "--set",
+    "islands=2",
+    "--steps",
+    "20",
+    "--set",
+    "gate=2",
+    "--generations",
+    "9999",
+    "--workers",
+    "2",
+    "--out",
+    "c",
+]
 
 
 def on_terminal(folder: Path, signals: int) -> tuple[int, str, float]:

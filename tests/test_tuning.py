@@ -95,7 +95,9 @@ def test_constants_move_towards_the_optimum() -> None:
     assert improved >= 5
 
 
-@pytest.mark.xfail(strict=True, reason="one standard error is too little: the best of 24 noisy proposals is ahead by more two times in three")
+@pytest.mark.xfail(
+    strict=True, reason="one standard error is too little: the best of 24 noisy proposals is ahead by more two times in three"
+)
 def test_without_a_gain_constants_mostly_stay() -> None:
     """Negative control: scores that do not depend on the constants, with the noise of the lab; the best of many is not believed."""
     texts = [f"{1 + k / 40:.4g}*sin(0.6*x) + 0.3*x^2" for k in range(40)]
@@ -134,7 +136,7 @@ def test_as_many_measurements_as_said_whatever_comes_of_them() -> None:
     for batch in batches:
         assert batch.measurement == WHAT
         assert len(batch.tasks) == len(set(batch.tasks)) <= 2 * PROPOSALS * len(WHAT.seeds)
-    assert not any("tanh(x)" == text for batch in batches for text, _ in batch.tasks)  # it has no constants
+    assert not any(text == "tanh(x)" for batch in batches for text, _ in batch.tasks)  # it has no constants
 
 
 def test_proposals_that_cannot_be_trained_are_passed_over() -> None:

@@ -21,6 +21,7 @@ class Sets(StrEnum):
     """What `--set` can list."""
 
     SEARCH = "search"
+    SELECTION = "selection"
     VALIDATION = "validation"
     ALL = "all"
 
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_data(
-    set_: Annotated[Sets, typer.Option("--set", help="What a search sees, what validates its results, or both.")] = Sets.ALL,
+    set_: Annotated[Sets, typer.Option("--set", help="What a search sees, what ranks its finalists, what judges the result.")] = Sets.ALL,
 ) -> None:
     """The registered data sets: name, family, variant, inputs, formula, and training range -> range out of distribution."""
     from rich import box  # noqa: PLC0415 - `gp --help` does without what these import
@@ -45,8 +46,9 @@ def list_data(
 
     names: dict[Sets, tuple[SetName, ...]] = {
         Sets.SEARCH: ("search",),
+        Sets.SELECTION: ("selection",),
         Sets.VALIDATION: ("validation",),
-        Sets.ALL: ("search", "validation"),
+        Sets.ALL: ("search", "selection", "validation"),
     }
     out = console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
     for name in names[set_]:

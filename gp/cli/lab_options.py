@@ -33,6 +33,7 @@ class Sets(StrEnum):
     """What `--set` takes."""
 
     SEARCH = "search"
+    SELECTION = "selection"
     VALIDATION = "validation"
 
 

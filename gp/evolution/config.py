@@ -163,7 +163,7 @@ class Config:
 
     @property
     def selection(self) -> Measurement:
-        """How finalists are ranked: as `final`, on data sets that the search has not seen."""
+        """As `final`, on data sets that the search has not seen: finalists are ranked by both."""
         return self._after("selection")
 
     @property

@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+
 from gp.evolution.candidate import Candidate
 from gp.evolution.cascade import Batch, Steps
 from gp.evolution.config import Config
@@ -33,7 +35,9 @@ def finals(finalists: Sequence[Candidate], config: Config) -> Steps[Hall]:
     here = yield from _measure([*known.values(), *texts], "final", config.final)
     elsewhere = yield from _measure([*known.values(), *texts], "selection", config.selection)
     scores = {text: score(found, config.selection).score for text, found in elsewhere.items() if text in here}
-    ranked = sorted(texts.keys() & scores.keys(), key=lambda t: (scores[t], len(t), t))
+    counts = len(config.final.instances), len(config.selection.instances)
+    means = {t: float(np.average((score(here[t], config.final).score, scores[t]), weights=counts)) for t in texts if t in scores}
+    ranked = sorted(means, key=lambda t: (means[t], len(t), t))
     best: dict[int, str] = {}  # of each structure: a finalist stands there with its own constants and with tuned ones
     for text in ranked:
         best.setdefault(texts[text].structure, text)

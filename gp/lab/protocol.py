@@ -13,7 +13,7 @@ import json
 from dataclasses import astuple, dataclass
 from typing import Final, Literal
 
-from gp.lab.data import Instance, instances
+from gp.lab.data import Instance, SetName, instances
 from gp.lab.network import SMALL, Architecture
 from gp.lab.training import Training
 
@@ -74,7 +74,7 @@ class Measurement:
 def measurement(
     fidelity: FidelityName = "standard",
     *,
-    data: tuple[Instance, ...] | Literal["search", "validation"] = "search",
+    data: tuple[Instance, ...] | SetName = "search",
     seeds: tuple[int, ...] | None = None,
     protocol: ProtocolName = "lab-v1",
 ) -> Measurement:

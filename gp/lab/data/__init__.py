@@ -1,7 +1,7 @@
 """The data sets of the lab: what networks are trained on, and the points outside the training range that they are tested on.
 
-`instances("search")` and `instances("validation")` are the registry, `instance(name)` looks one up, `make_dataset(instance, seed)`
-makes its points; `load(path)` reads a user's own from a CSV or Python file (see `gp.lab.data.custom`).
+`instances("search")`, `instances("selection")` and `instances("validation")` are the registry, `instance(name)` looks one up,
+`make_dataset(instance, seed)` makes its points; `load(path)` reads a user's own from a CSV or Python file (see `gp.lab.data.custom`).
 """
 
 from gp.lab.data.custom import load

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-SetName = Literal["search", "validation"]
+SetName = Literal["search", "selection", "validation"]
 
 TRAIN_POINTS: Final = 512
 TEST_POINTS: Final = 256  # each of the points in and out of distribution

@@ -49,6 +49,12 @@ _VALIDATION: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "cap": ((2, 0), (2, 2), (2, -2), (3, 1), (3, 2), (3, -2), (3, 3), (3, -3), (4, 0), (4, 1), (4, 2), (4, 3)),
     "pole": ((2, 0), (2, 1), (2, 2), (2, -2), (3, 0), (3, 1), (3, 3), (3, -3), (4, 0), (4, 2), (4, 3), (4, 4)),
 }
+_SELECTION: Final[dict[str, tuple[tuple[int, int], ...]]] = {
+    "azimuth": ((4, 4), (4, -4), (5, 1), (5, -1), (5, 2), (5, -2), (5, 3), (5, -3), (5, 4), (5, -4)),
+    "cap": ((4, 4), (4, -2), (4, -3), (4, -4), (5, 0), (5, 1), (5, 2), (5, -2), (5, 3), (5, -3)),
+    "pole": ((4, -2), (4, -3), (4, -4), (5, 0), (5, 1), (5, 2), (5, -2), (5, 3), (5, -3), (5, 4)),
+}
+_SETS: Final = {"search": _SEARCH, "selection": _SELECTION, "validation": _VALIDATION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,7 @@ def spherical_harmonic(degree: int, order: int, z: Array, phi: Array) -> Array:
 
 def instances(set_name: SetName) -> tuple[Instance, ...]:
     """The harmonics of a set."""
-    shapes = _SEARCH if set_name == "search" else _VALIDATION
-    return tuple(_instance(variant, *shape) for variant, orders in shapes.items() for shape in orders)
+    return tuple(_instance(variant, *shape) for variant, orders in _SETS[set_name].items() for shape in orders)
 
 
 def _instance(variant: str, degree: int, order: int) -> Instance:

@@ -32,7 +32,7 @@ _SEARCH: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "reflected": ((1, 3), (2, 3), (3, 3), (2, 4)),
     "out": ((1, 4), (2, 3), (3, 3), (4, 2)),
 }
-_VALIDATION: Final = ((1, 2), (1, 3), (1, 4), (1, 5), (2, 2), (2, 3), (2, 4), (3, 2), (3, 3), (3, 4), (4, 2), (5, 2))  # in each variant
+_OTHERS: Final = ((1, 2), (1, 3), (1, 4), (1, 5), (2, 2), (2, 3), (2, 4), (3, 2), (3, 3), (3, 4), (4, 2), (5, 2))  # in each variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,11 @@ def exponents(inputs: int, degree: int) -> NDArray[np.int64]:
 
 
 def instances(set_name: SetName) -> tuple[Instance, ...]:
-    """The polynomials of a set. Those for validation have other coefficients: theirs is the second draw of each shape."""
+    """The polynomials of a set. The coefficients of those for validation are the second draw of each shape, for selection the third."""
     if set_name == "search":
         return tuple(_instance(v, *shape, "") for v, shapes in _SEARCH.items() for shape in shapes)
-    return tuple(_instance(v, *shape, "-second") for v in RANGES for shape in _VALIDATION)
+    draw = "-second" if set_name == "validation" else "-third"
+    return tuple(_instance(v, *shape, draw) for v in RANGES for shape in _OTHERS)
 
 
 def _instance(variant: str, inputs: int, degree: int, suffix: str) -> Instance:

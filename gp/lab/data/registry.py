@@ -1,4 +1,5 @@
-"""All data sets by name: the set that a search may see, the set that validates what it found, and the families they come from."""
+"""All data sets by name: those that a search may see, those that select among what it found, those that validate what was selected,
+and the families they come from."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, get_args
 
-from gp.lab.data import chaos, chaos_validation, feynman, harmonic, polynomial
+from gp.lab.data import chaos, chaos_selection, chaos_validation, feynman, harmonic, polynomial
 from gp.lab.data.dataset import DataError, Instance, SetName
 from grammar import nearest
 
@@ -16,15 +17,15 @@ SETS: Final[tuple[SetName, ...]] = get_args(SetName)
 
 @functools.cache
 def instances(set_name: SetName) -> tuple[Instance, ...]:
-    """The instances of the set "search" or "validation", always in the same order. No instance is in both."""
+    """The instances of the set "search", "selection" or "validation", always in the same order. No instance is in two of them."""
     if set_name not in SETS:
-        raise DataError(f"there is no set of data sets called '{set_name}'; the sets are {' and '.join(SETS)}")
-    forecasts = chaos.search() if set_name == "search" else chaos_validation.validation()
-    return (*polynomial.instances(set_name), *harmonic.instances(set_name), *feynman.instances(set_name), *forecasts)
+        raise DataError(f"there is no set of data sets called '{set_name}'; the sets are {', '.join(SETS)}")
+    forecasts = {"search": chaos.search, "selection": chaos_selection.selection, "validation": chaos_validation.validation}
+    return (*polynomial.instances(set_name), *harmonic.instances(set_name), *feynman.instances(set_name), *forecasts[set_name]())
 
 
 def instance(name: str) -> Instance:
-    """The instance of that name: of either set, or any equation of the Feynman list in either variant.
+    """The instance of that name: of any set, or any equation of the Feynman list in either variant.
 
     Raises DataError, with the nearest name, if there is none.
     """
