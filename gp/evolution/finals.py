@@ -2,8 +2,8 @@
 
 The search picks the best of many noisy scores, which flatters them, and data sets differ by more than seeds do: the variance of a
 paired difference is 0.98 between data sets and 0.31 between seeds. So there are three sets, as is usual: the search scores candidates on
-one, finalists are ranked on the second ("selection"), and the third ("validation") judges what was selected. Finalists are measured on
-the first again, too, on other seeds, so that it shows where a function wins there alone.
+one; finalists are ranked by the second ("selection"), and by the first again on other seeds; the third ("validation") judges what was
+chosen.
 """
 
 from __future__ import annotations
