@@ -62,6 +62,7 @@ def search(
         settings = config
     else:
         settings = configure(preset, None, (), config or {})
+    _ = settings.programs  # mistakes are told before anything is written
     if out is None:
         return execute(settings, None, settings.workers, lambda engine: contextlib.nullcontext(observers))
     with RunStore.create(Path(out), settings) as store:
@@ -88,4 +89,4 @@ def execute(config: Config, store: RunStore | None, workers: int, watch: Watch) 
             hall = drive(engine, evaluator if store is None else RecallingScorer(evaluator, store))
     if store is not None:
         store.save_hall(hall)
-    return Run(config, hall, None if store is None else store.folder, engine.stopping)
+    return Run(config, hall, None if store is None else store.folder, stopped=not hall.complete)

@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 BAD_INPUT = [
     (["data"], ""),
     (["data", "frobnicate"], "No such command 'frobnicate'"),
-    (["data", "list", "--set", "test"], "'test' is not one of 'search', 'validation', 'all'"),
+    (["data", "list", "--set", "test"], "'test' is not one of 'search', 'selection', 'validation', 'all'"),
     (["data", "show"], "Missing argument 'NAME'"),
     (["data", "show", "chaos-hennon"], "did you mean 'chaos-henon'?"),
     (["data", "show", "zzz"], "there is no data set called 'zzz' (see gp data list)"),
@@ -94,7 +94,7 @@ def test_the_process(folder: Path) -> None:
 def test_list_has_every_name(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "list"]) == 0
     output = capfd.readouterr().out
-    for member in (*instances("search"), *instances("validation")):
+    for member in (*instances("search"), *instances("selection"), *instances("validation")):
         assert f" {member.name} " in output
     assert main(["data", "list", "--set", "validation"]) == 0
     assert "search" not in capfd.readouterr().out

@@ -70,7 +70,7 @@ BAD_INPUT = [
     (["gelu", "x +"], "the program ends too early"),
     (["-x"], 'goes last, after --, as in: gp lab -- "-x"'),
     (["gelu", "--fidelity", "fast"], "'fast' is not one of 'quick', 'standard', 'full'"),
-    (["gelu", "--set", "all"], "'all' is not one of 'search', 'validation'"),
+    (["gelu", "--set", "all"], "'all' is not one of 'search', 'selection', 'validation'"),
     (["gelu", "--protocol", "lab-v0"], "'lab-v0' is not one of 'lab-v1', 'paper'"),
     (["gelu", "--backend", "gpu"], "'gpu' is not one of 'compiled', 'eager'"),
     (["gelu", "--workers", "0"], "Invalid value for '--workers'"),

@@ -25,8 +25,8 @@ from gp.lab.data.maps import Iterate
 from gp.lab.data.polynomial import Polynomial
 
 ROOT = Path(__file__).resolve().parent.parent
-SEARCH, VALIDATION = instances("search"), instances("validation")
-ALL = (*SEARCH, *VALIDATION)
+SEARCH, SELECTION, VALIDATION = instances("search"), instances("selection"), instances("validation")
+ALL = (*SEARCH, *SELECTION, *VALIDATION)
 EACH = pytest.mark.parametrize("member", ALL, ids=lambda i: i.name)
 Array = NDArray[np.float64]
 
@@ -56,29 +56,33 @@ def test_the_search_set_is_the_specified_one() -> None:
     assert families() == ("polynomial", "harmonic", "feynman", "chaos")
 
 
-def test_the_validation_set_is_large_and_has_every_variant() -> None:
+def test_the_other_sets_are_large_and_have_every_variant() -> None:
     assert len(VALIDATION) >= 128
-    assert min(Counter(i.family for i in VALIDATION).values()) >= 24
-    assert {(i.family, i.variant) for i in VALIDATION} == {(i.family, i.variant) for i in SEARCH}
+    assert len(SELECTION) >= 110
+    for members in (SELECTION, VALIDATION):
+        assert min(Counter(i.family for i in members).values()) >= 20
+        counts = Counter((i.family, i.variant) for i in members)
+        assert counts.keys() == {(i.family, i.variant) for i in SEARCH}
+        assert min(counts.values()) >= 10
 
 
-def test_search_and_validation_share_nothing() -> None:
+def test_the_sets_share_nothing() -> None:
     assert len({i.name for i in ALL}) == len(ALL)
-    by_family = {family: [[i for i in s if i.family == family] for s in (SEARCH, VALIDATION)] for family in families()}
+    sets = (SEARCH, SELECTION, VALIDATION)
     # Equations, whatever the variant, the names and the order of the variables.
-    search, validation = ([_anonymous(_equation(i)) for i in members] for members in by_family["feynman"])
-    assert not set(search) & set(validation)
-    assert len(set(validation)) == len(validation)
     # Harmonics: on the sphere an exchange of x and y turns m = 1 into m = -1.
-    search, validation = ([_harmonic(i) for i in members] for members in by_family["harmonic"])
-    assert not set(search) & set(validation)
     # Systems: another function, or the same with other parameters.
-    search, validation = ([_system(i) for i in members] for members in by_family["chaos"])
-    assert not set(search) & set(validation)
+    tells = {"feynman": lambda i: _anonymous(_equation(i)), "harmonic": _harmonic, "chaos": _system}
+    for family, told in tells.items():
+        found = [[told(i) for i in members if i.family == family] for members in sets]
+        for one, other in itertools.combinations(found, 2):
+            assert not set(one) & set(other)
+    validation = [_anonymous(_equation(i)) for i in VALIDATION if i.family == "feynman"]
+    assert len(set(validation)) == len(validation)
     # Polynomials: other coefficients.
     for shape in ((1, 3), (2, 3)):
-        first, second = Polynomial("polynomial-down-1-3", *shape), Polynomial("polynomial-down-1-3-second", *shape)
-        assert not np.allclose(first(np.ones((1, shape[0]))), second(np.ones((1, shape[0]))))
+        draws = [Polynomial(f"polynomial-down-1-3{draw}", *shape)(np.ones((1, shape[0]))) for draw in ("", "-second", "-third")]
+        assert len(np.unique(np.round(draws, 6))) == 3
 
 
 def _equation(member: Instance) -> Equation:
@@ -93,10 +97,10 @@ def _anonymous(equation: Equation) -> str:
     return re.sub(r"[A-Za-z_]\w*", lambda m: order.get(m[0], m[0]), equation.formula)
 
 
-def _harmonic(member: Instance) -> tuple[str, int, int]:
+def _harmonic(member: Instance) -> tuple[str, int, int, bool]:
     assert isinstance(member.points, HarmonicSampling)
     order = member.points.order
-    return member.variant, member.points.degree, 1 if member.variant != "azimuth" and order == -1 else order
+    return member.variant, member.points.degree, 1 if member.variant != "azimuth" and order == -1 else order, member.points.turned
 
 
 def _system(member: Instance) -> tuple[object, ...]:
@@ -108,6 +112,58 @@ def _system(member: Instance) -> tuple[object, ...]:
         return points.function.step, points.function.parameters, points.function.steps
     assert isinstance(points.function, Forecast)
     return points.function.flow.field, points.function.flow.parameters
+
+
+BOXES = [[i for i in members if isinstance(i.points, BoxSampling)] for members in (SEARCH, SELECTION, VALIDATION)]
+
+
+def _shape(member: Instance) -> Array:
+    """The target on a grid of the training range, but for its mean and scale and the order and direction of the inputs."""
+    points = member.points
+    assert isinstance(points, BoxSampling)
+    grid = np.array(list(itertools.product((0.0, 0.4, 0.6, 1.0), repeat=member.inputs)))
+    low, high = np.array([(r.low, r.high) for r in points.train]).T
+    with np.errstate(invalid="ignore"):  # III.9.52 has 0/0 where two inputs are equal
+        values = points.function(low + (high - low) * grid)
+    values = values[np.isfinite(values)]
+    values = np.sort((values - values.mean()) / values.std())
+    return min(values, -values[::-1], key=lambda v: tuple(v[:8]))
+
+
+def _equal(one: Instance, other: Instance) -> bool:
+    return one.inputs == other.inputs and np.allclose(_shape(one), _shape(other), atol=1e-6)
+
+
+def test_no_function_of_one_set_is_that_of_another() -> None:
+    shapes = [[(i.name, _shape(i)) for i in members] for members in BOXES]
+    for first, second in itertools.combinations(shapes, 2):
+        for (name, one), (other_name, other) in itertools.product(first, second):
+            assert one.shape != other.shape or not np.allclose(one, other, atol=1e-6), (name, other_name)
+
+
+@pytest.mark.parametrize(("one", "other"), [("I.12.1", "I.39.1"), ("I.39.22", "III.21.20"), ("II.15.4", "II.15.5"), ("I.10.7", "II.13.23")])
+def test_equal_functions_are_recognised(one: str, other: str) -> None:
+    """Negative control: names, order, sign and factor make no difference; the range does."""
+    assert _equal(instance(f"feynman-up-{one}"), instance(f"feynman-up-{other}"))
+    assert not _equal(instance(f"feynman-up-{one}"), instance(f"feynman-down-{other}"))
+
+
+def _most_alike(one: HarmonicSampling, other: HarmonicSampling) -> float:
+    """The largest correlation of two harmonics on the sphere, over turns about the z axis by degrees, and with y reversed."""
+    z, phi = np.random.default_rng(0).uniform([-1.0, 0.0], [1.0, 2 * math.pi], (300, 2)).T
+    target = one.at(z, phi).y
+    turns = np.radians(np.arange(360))[:, None]
+    found = np.concatenate([other.at(np.tile(z, 360), (turns + way * phi).ravel()).y.reshape(360, -1) for way in (1, -1)])
+    return float(np.abs(np.corrcoef(target, found)[0, 1:]).max())
+
+
+def test_no_harmonic_for_selection_is_another_turned_about_the_z_axis() -> None:
+    for member, other in itertools.product(SELECTION, (*SEARCH, *VALIDATION)):
+        one, two = member.points, other.points
+        if isinstance(one, HarmonicSampling) and isinstance(two, HarmonicSampling) and member.variant == other.variant != "azimuth":
+            assert _most_alike(one, two) < 0.98, (member.name, other.name)
+    assert _most_alike(HarmonicSampling("cap", 2, 2, turned=False), HarmonicSampling("cap", 2, -2, turned=False)) > 0.999
+    assert _most_alike(HarmonicSampling("cap", 2, 1, turned=True), HarmonicSampling("cap", 2, 2, turned=False)) > 0.999
 
 
 def test_anonymous_equations_are_recognised() -> None:
@@ -123,7 +179,7 @@ def test_lookup() -> None:
         instance("chaos-hennon")
     with pytest.raises(DataError, match="see gp data list"):
         instance("zzz")
-    with pytest.raises(DataError, match="'training'; the sets are search and validation"):
+    with pytest.raises(DataError, match="'training'; the sets are search, selection, validation"):
         instances("training")  # type: ignore[arg-type]
 
 

@@ -72,6 +72,25 @@ def test_harmonics_of_a_data_set(name: str) -> None:
     np.testing.assert_allclose(split.y, math.sqrt(15 / (4 * math.pi)) * x * z, atol=1e-14)
 
 
+TURNED: dict[str, Callable[..., Array]] = {
+    "2-0": lambda x, y, z: math.sqrt(5 / (16 * math.pi)) * (3 * x**2 - 1),
+    "2-2": lambda x, y, z: math.sqrt(15 / (16 * math.pi)) * (y**2 - z**2),
+    "3-m1": lambda x, y, z: math.sqrt(21 / (32 * math.pi)) * z * (5 * x**2 - 1),
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+@pytest.mark.parametrize("variant", ["azimuth", "cap", "pole"])
+def test_harmonics_about_the_x_axis(variant: str, name: str) -> None:
+    split = make_dataset(instance(f"harmonic-{variant}-{name}-turned"), 0).raw.outside
+    x, y, z = split.x.T if variant != "azimuth" else _on_the_sphere(*split.x.T)
+    np.testing.assert_allclose(split.y, TURNED[name](x, y, z), atol=1e-14)
+
+
+def _on_the_sphere(theta: Array, phi: Array) -> tuple[Array, Array, Array]:
+    return np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)
+
+
 BY_HAND: dict[str, Callable[..., Array]] = {
     "I.6.2": lambda sigma, theta: np.exp(-((theta / sigma) ** 2) / 2) / (np.sqrt(2 * np.pi) * sigma),
     "I.10.7": lambda m, v, c: m / np.sqrt(1 - (v / c) ** 2),
@@ -118,7 +137,7 @@ def test_a_formula_that_is_none() -> None:
 
 # Chaos
 
-MEMBERS = (*instances("search"), *instances("validation"))
+MEMBERS = (*instances("search"), *instances("selection"), *instances("validation"))
 ATTRACTORS = dict.fromkeys(i.points.attractor for i in MEMBERS if isinstance(i.points, AttractorSampling))
 
 

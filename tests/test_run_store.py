@@ -80,7 +80,7 @@ def test_killed_again_and_again_it_ends_the_same(whole: Path, tmp_path: Path) ->
     arguments = ("run", *SMALL, "--out", "run")
     for target in sorted(rng.sample(range(1, total - 5), 3)):
         process = command(*arguments, cwd=tmp_path)
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 120  # on a busy machine
         while measured(tmp_path / "run") < target and process.poll() is None and time.monotonic() < limit:
             time.sleep(rng.uniform(0.0, 0.05))
         assert process.poll() is None

@@ -92,8 +92,8 @@ BAD = [
     (["--seed-from", "shift(x, 1)*x"], "is not in the space of the search"),
     (["--seed-from", "prelu"], "is not in the space of the search"),
     (["--seed-from", "sin(x)", "--set", "weights.sin=0"], "--seed-from sin(x): sin(x) is not in the space of the search"),
-    (["--set", 'initial=["tan(x"]'], "initial: line 1"),
-    (["--set", 'initial=["sin(x)", "mean(x)"]'], "initial: mean(x) is not in the space of the search"),
+    (["--set", 'initial=["tan(x"]'], "initial: 'tan(x' is not a program: line 1"),
+    (["--set", 'initial=["sin(x)", "mean(x)"]'], "initial: 'mean(x)' is not in the space of the search"),
     (["--set", "weights.sinn=2"], "weights: there is no production 'sinn', did you mean 'sin'? (productions: "),
 ]
 

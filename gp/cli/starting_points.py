@@ -16,13 +16,14 @@ from grammar import DSLError
 
 
 def with_seeds(config: Config, sources: Sequence[str]) -> Config:
-    """The settings with the programs of all sources added to `initial`, and those that are there checked.
+    """The settings with the programs of all sources added to `initial`.
 
-    Raises CommandError for a source that cannot be read, and for a program that is not in the space of the settings.
+    Raises CommandError for a source that cannot be read, and for a program that is not in the space of the settings; ConfigError for
+    one that was in `initial`.
     """
     space = config.space
-    found: dict[str, None] = {}
-    for origin, text in (*(("initial", text) for text in config.initial), *_programs(sources, config)):
+    found = {text_of(program): None for program in config.programs}
+    for origin, text in _programs(sources, config):
         try:
             program = to_genome(load(text).function.function.program)
         except (DSLError, ValueError) as error:

@@ -10,11 +10,14 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from gp.evolution.cascade import Stage
+from gp.evolution.genome import genome
 from gp.evolution.space import Learnable, Space
 from gp.lab.data import SetName, instances
 from gp.lab.protocol import FIDELITIES, FidelityName, Measurement
 from gp.lab.training import Training
+from grammar import DSLError, catalog
 from grammar.errors import nearest
+from grammar.tree import Program
 
 
 class ConfigError(ValueError):
@@ -142,6 +145,13 @@ class Config:
             raise ConfigError(f"weights: {error}") from error
 
     @property
+    def programs(self) -> tuple[Program, ...]:
+        """The genomes of `initial`: expressions, or names of the catalogue. Raises ConfigError for one that is a mistake, or is not in
+        the space."""
+        space = self.space
+        return tuple(_genome(text, space) for text in self.initial)
+
+    @property
     def planned(self) -> int:
         """How many candidates are trained in the search, if neither target nor time ends it before."""
         return min(self.population * self.generations, self.evaluations or self.population * self.generations)
@@ -189,6 +199,17 @@ class Config:
 
 
 KEYS: Final = tuple(f.name for f in fields(Config))
+
+
+def _genome(text: str, space: Space) -> Program:
+    try:
+        found = genome(catalog.entry(text).text if text in catalog.names() else text)
+    except DSLError as error:
+        raise ConfigError(f"initial: {text!r} is not a program: {error}") from error
+    if not space.allows(found):
+        hint = "the settings parameters, statistics, shifts and weights make room for it"
+        raise ConfigError(f"initial: {text!r} is not in the space of the search; {hint}")
+    return found
 
 
 def allowed(key: str) -> str:

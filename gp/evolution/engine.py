@@ -22,7 +22,6 @@ from gp.evolution.cascade import Batch, Cascade, Result, Steps
 from gp.evolution.config import Config
 from gp.evolution.credit import Credit
 from gp.evolution.finals import finals
-from gp.evolution.genome import genome
 from gp.evolution.hall import REFERENCE, Hall, text_by_name, unfinished
 from gp.evolution.island import Island, distinct, is_competitive
 from gp.evolution.leaders import Leaders
@@ -180,9 +179,9 @@ class Engine:
     def _first(self, island: Island, wanted: int) -> list[Candidate]:
         """Programs that the settings name, catalogue functions for half of the rest, then random trees; all strategies start alike."""
         chosen: list[Candidate] = []
-        for text in self.config.initial[island.number :: self.config.islands]:
+        for program in self.config.programs[island.number :: self.config.islands]:
             if len(chosen) < wanted:
-                self._admit(chosen, island, "seed", (), genome(text))
+                self._admit(chosen, island, "seed", (), program)
         pool = self.space.seeds()
         always = [program for name, program in pool if name in ALWAYS] if island.number == 0 else []
         others = [program for name, program in pool if name not in ALWAYS]

@@ -18,7 +18,7 @@ from gp.evolution.candidate import Candidate
 from gp.evolution.cascade import Batch, Steps
 from gp.evolution.config import Config
 from gp.evolution.genome import short_text
-from gp.evolution.hall import BASELINES, REFERENCE, Compared, Difference, Entry, Hall, Measured, entry_of, text_by_name
+from gp.evolution.hall import BASELINES, REFERENCE, Compared, Difference, Entry, Hall, Measured, entry_of, known_as, text_by_name
 from gp.lab.measure import SeedResult, outcome
 from gp.lab.protocol import Measurement
 from gp.lab.score import Outcome, difference, score
@@ -55,8 +55,10 @@ def finals(finalists: Sequence[Candidate], config: Config) -> Steps[Hall]:
 
 
 def shown_text(text: str) -> str:
-    """The program that stands for a finalist, and is measured: the shortest spelling, whose folded constants have four digits."""
-    return short_text(_LONG.sub(lambda found: f"{float(found[0]):.4g}", short_text(text)))
+    """The program that stands for a finalist, and is measured: the shortest spelling, whose folded constants have four digits unless
+    it is a function of the catalogue."""
+    short = short_text(text)
+    return short if known_as(short) else short_text(_LONG.sub(lambda found: f"{float(found[0]):.4g}", short))
 
 
 def _to_reference(text: str, found: Mapping[str, Outcome], what: Measurement) -> Difference | None:

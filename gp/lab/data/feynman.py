@@ -37,12 +37,12 @@ _VALIDATION: Final = {
     "down": "I.6.2b I.11.19 I.12.5 I.13.12 I.15.3t I.18.12 I.27.6 I.32.5 I.32.17 I.34.1 I.37.4 I.39.11 I.47.23 II.2.42 II.6.15a II.11.3"
     " II.21.32 II.35.21 III.10.19 III.14.14",
 }
-# None of the other sets, and none that is another of its variant but for names and a factor.
+# None is one of the other sets but for names and a factor, in either variant. Twelve have both.
 _SELECTION: Final = {
-    "up": "I.6.2a I.14.3 I.14.4 I.18.14 I.30.3 I.34.8 I.43.43 I.48.2 II.6.11 II.8.7 II.11.20 II.11.27 II.15.4 II.34.29b II.37.1 III.7.38"
-    " III.8.54 III.17.37",
-    "down": "I.12.1 I.15.1 I.25.13 I.38.12 I.43.16 II.4.23 II.8.31 II.10.9 II.13.23 II.13.34 II.34.2a II.38.14 III.4.32 III.13.18"
-    " III.15.14",
+    "up": "I.6.2a I.14.3 I.14.4 I.18.14 I.30.3 I.43.43 I.48.2 II.6.11 II.8.7 II.11.20 II.11.27 II.13.17 II.15.4 II.34.29b II.37.1"
+    " III.7.38 III.8.54 III.13.18 III.17.37 III.19.51",
+    "down": "I.15.1 I.18.14 I.30.3 I.38.12 I.43.43 I.48.2 II.4.23 II.6.11 II.10.9 II.11.20 II.11.27 II.15.4 II.27.16 II.37.1 II.38.14"
+    " III.4.32 III.8.54 III.13.18 III.15.14 III.17.37",
 }
 _SETS: Final = {"search": _SEARCH, "selection": _SELECTION, "validation": _VALIDATION}
 

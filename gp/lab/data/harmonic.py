@@ -11,6 +11,8 @@ pole, phi the azimuth (DLMF 14.30). Points are uniform on a part of the sphere. 
     azimuth  input (theta, phi):  phi in [0, pi] -> [pi, 1.15 pi], all theta
     cap      input (x, y, z):     z in [0, 1] -> [-0.5, 0], all phi
     pole     input (x, y, z):     abs(z) in [0, 0.6] -> [0.6, 0.8], all phi, about both poles
+
+The harmonics for selection are turned, Y_lm(y, z, x): their pole is on the x axis, the parts of the sphere are the same.
 """
 
 from __future__ import annotations
@@ -49,11 +51,9 @@ _VALIDATION: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "cap": ((2, 0), (2, 2), (2, -2), (3, 1), (3, 2), (3, -2), (3, 3), (3, -3), (4, 0), (4, 1), (4, 2), (4, 3)),
     "pole": ((2, 0), (2, 1), (2, 2), (2, -2), (3, 0), (3, 1), (3, 3), (3, -3), (4, 0), (4, 2), (4, 3), (4, 4)),
 }
-_SELECTION: Final[dict[str, tuple[tuple[int, int], ...]]] = {
-    "azimuth": ((4, 4), (4, -4), (5, 1), (5, -1), (5, 2), (5, -2), (5, 3), (5, -3), (5, 4), (5, -4)),
-    "cap": ((4, 4), (4, -2), (4, -3), (4, -4), (5, 0), (5, 1), (5, 2), (5, -2), (5, 3), (5, -3)),
-    "pole": ((4, -2), (4, -3), (4, -4), (5, 0), (5, 1), (5, 2), (5, -2), (5, 3), (5, -3), (5, 4)),
-}
+# Turned, (2, 1), (2, -2) and (3, -2) would be x y, y z and x y z, which are of the other sets.
+_TURNED: Final = ((2, 0), (2, 2), (3, 0), (3, 1), (3, -1), (3, 2), (3, 3), (3, -3), (4, -1), (4, 4))
+_SELECTION: Final = dict.fromkeys(REGIONS, _TURNED)
 _SETS: Final = {"search": _SEARCH, "selection": _SELECTION, "validation": _VALIDATION}
 
 
@@ -64,17 +64,18 @@ class HarmonicSampling:
     variant: str
     degree: int
     order: int
+    turned: bool
 
     def __call__(self, rng: np.random.Generator) -> Raw:
-        return Raw(*(self._split(*points.T) for points in draw(rng, *REGIONS[self.variant])))
+        return Raw(*(self.at(*points.T) for points in draw(rng, *REGIONS[self.variant])))
 
-    def _split(self, z: Array, phi: Array) -> Split:
-        if self.variant == "azimuth":
-            inputs = [np.arccos(z), phi]
-        else:
-            radius = np.sqrt(1 - z**2)
-            inputs = [radius * np.cos(phi), radius * np.sin(phi), z]
-        return Split(np.stack(inputs, axis=1), spherical_harmonic(self.degree, self.order, z, phi))
+    def at(self, z: Array, phi: Array) -> Split:
+        """The inputs and the target at points of the sphere, given by z = cos(theta) and azimuth phi in radians."""
+        radius = np.sqrt(1 - z**2)
+        x, y = radius * np.cos(phi), radius * np.sin(phi)
+        inputs = [np.arccos(z), phi] if self.variant == "azimuth" else [x, y, z]
+        height, azimuth = (x, np.arctan2(z, y)) if self.turned else (z, phi)
+        return Split(np.stack(inputs, axis=1), spherical_harmonic(self.degree, self.order, height, azimuth))
 
 
 def spherical_harmonic(degree: int, order: int, z: Array, phi: Array) -> Array:
@@ -90,17 +91,18 @@ def spherical_harmonic(degree: int, order: int, z: Array, phi: Array) -> Array:
 
 def instances(set_name: SetName) -> tuple[Instance, ...]:
     """The harmonics of a set."""
-    return tuple(_instance(variant, *shape) for variant, orders in _SETS[set_name].items() for shape in orders)
+    turned = set_name == "selection"
+    return tuple(_instance(variant, *shape, turned) for variant, orders in _SETS[set_name].items() for shape in orders)
 
 
-def _instance(variant: str, degree: int, order: int) -> Instance:
+def _instance(variant: str, degree: int, order: int, turned: bool) -> Instance:
     # A hyphen separates the parts of a name, so that -3 is written m3.
     return Instance(
         family="harmonic",
         variant=variant,
-        name=f"harmonic-{variant}-{degree}-{'m' if order < 0 else ''}{abs(order)}",
+        name=f"harmonic-{variant}-{degree}-{'m' if order < 0 else ''}{abs(order)}{'-turned' if turned else ''}",
         input_names=("theta", "phi") if variant == "azimuth" else ("x", "y", "z"),
-        formula=f"real orthonormal Y(l={degree}, m={order})",
+        formula=f"real orthonormal Y(l={degree}, m={order}){' of (y, z, x)' if turned else ''}",
         ranges=_RANGE_TEXTS[variant],
-        points=HarmonicSampling(variant, degree, order),
+        points=HarmonicSampling(variant, degree, order, turned),
     )
