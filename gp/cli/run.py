@@ -40,7 +40,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same hall of fame, with any number of workers.")] = None,
     population: Annotated[int | None, typer.Option(help="Candidates in a generation.")] = None,
     generations: Annotated[int | None, typer.Option(help="Generations, the first random one included.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps of a candidate's networks; finalists get three times as many.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps of the first stage; the others have 3 and 10 times as many.")] = None,
     strategy: Annotated[Strategy | None, typer.Option(help="random: no selection, to measure what evolution gains.")] = None,
     parameters: Annotated[Parameters | None, typer.Option(help="Learnable parameters that candidates may have; by default none.")] = None,
     statistics: Annotated[bool | None, typer.Option("--statistics/--no-statistics", help="Mean, std, ... of a batch.")] = None,
