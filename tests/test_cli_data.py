@@ -13,7 +13,7 @@ import pytest
 
 from gp.cli import main
 from gp.cli.scatter import Points, scatter
-from gp.lab.data import instances
+from gp.lab.data import SetName, instances
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILY = """
@@ -94,10 +94,14 @@ def test_the_process(folder: Path) -> None:
 def test_list_has_every_name(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "list"]) == 0
     output = capfd.readouterr().out
-    for member in (*instances("search"), *instances("selection"), *instances("validation")):
-        assert f" {member.name} " in output
-    assert main(["data", "list", "--set", "validation"]) == 0
-    assert "search" not in capfd.readouterr().out
+    sets: dict[SetName, int] = {"search": 42, "selection": 126, "validation": 142}
+    for name, count in sets.items():
+        for member in instances(name):
+            assert f" {member.name} " in output
+        assert main(["data", "list", "--set", name]) == 0
+        listed = capfd.readouterr().out
+        assert f"{name}: {count} data sets" in listed
+        assert [other for other in sets if f"{other}: " in listed] == [name]
 
 
 @pytest.mark.parametrize(

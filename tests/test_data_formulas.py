@@ -83,12 +83,12 @@ TURNED: dict[str, Callable[..., Array]] = {
 @pytest.mark.parametrize("variant", ["azimuth", "cap", "pole"])
 def test_harmonics_about_the_x_axis(variant: str, name: str) -> None:
     split = make_dataset(instance(f"harmonic-{variant}-{name}-turned"), 0).raw.outside
-    x, y, z = split.x.T if variant != "azimuth" else _on_the_sphere(*split.x.T)
+    if variant == "azimuth":
+        theta, phi = split.x.T
+        x, y, z = np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)
+    else:
+        x, y, z = split.x.T
     np.testing.assert_allclose(split.y, TURNED[name](x, y, z), atol=1e-14)
-
-
-def _on_the_sphere(theta: Array, phi: Array) -> tuple[Array, Array, Array]:
-    return np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)
 
 
 BY_HAND: dict[str, Callable[..., Array]] = {

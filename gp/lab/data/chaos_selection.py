@@ -1,4 +1,4 @@
-"""Forecasts of the selection set: the systems of the two other sets with other parameters, other coordinates and other times."""
+"""Forecasts of the selection set: systems of the two other sets with other parameters, or maps after more steps."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _attractors() -> tuple[Instance, ...]:
     lorenz = Attractor(Flow(fields.lorenz, (10.0, 35.0, 8 / 3)), LORENZ_START, step=0.01)
     roessler = Attractor(Flow(fields.roessler, (0.15, 0.2, 10.0)), (Range(-12.0, -6.0), Range(-6.0, 6.0), Range(0.0, 0.1)), step=0.04)
     chen = Attractor(Flow(fields.chen, (35.0, 3.0, 27.0)), (Range(-10.0, 10.0), Range(-10.0, 10.0), Range(10.0, 20.0)), step=0.003)
-    halvorsen = Attractor(Flow(fields.halvorsen, (1.5,)), (Range(-2.0, -1.0), Range(-1.0, 0.0), Range(-1.0, 0.0)), step=0.01)
-    thomas = Attractor(Flow(fields.thomas, (0.16,)), (_SLOW, Range(-2.0, 2.0), Range(-3.0, 3.0)), step=0.1)
+    halvorsen = Attractor(Flow(fields.halvorsen, (1.3,)), (Range(-2.0, -1.0), Range(-1.0, 0.0), Range(-1.0, 0.0)), step=0.01)
+    thomas = Attractor(Flow(fields.thomas, (0.1,)), (_SLOW, Range(-2.0, 2.0), Range(-3.0, 3.0)), step=0.1)
     lorenz_50 = Attractor(Flow(fields.lorenz, (10.0, 50.0, 8 / 3)), LORENZ_START, step=0.008)
     return (
         on_attractor("lorenz-35-y", "x' = 10 (y - x), y' = x (35 - z) - y, z' = x y - 8/3 z", lorenz, "y", 0.1,
@@ -38,9 +38,9 @@ def _attractors() -> tuple[Instance, ...]:
                      chosen_by="y", boundary=2.0, outer=7.0),
         on_attractor("chen-27-x", "x' = 35 (y - x), y' = 27 y - 8 x - x z, z' = x y - 3 z", chen, "x", 0.05,
                      chosen_by="x", boundary=0.0, outer=7.0),
-        on_attractor("halvorsen-15-z", "x' = -1.5 x - 4 y - 4 z - y^2 and cyclic", halvorsen, "z", 0.3,
+        on_attractor("halvorsen-13-z", "x' = -1.3 x - 4 y - 4 z - y^2 and cyclic", halvorsen, "z", 0.3,
                      chosen_by="x", boundary=-2.0, outer=2.0),
-        on_attractor("thomas-16-y", "x' = sin y - 0.16 x and cyclic", thomas, "y", 1.5, chosen_by="x", boundary=0.5, outer=2.0),
+        on_attractor("thomas-10-y", "x' = sin y - 0.1 x and cyclic", thomas, "y", 1.5, chosen_by="x", boundary=0.5, outer=2.0),
         on_attractor("lorenz-50-z", "x' = 10 (y - x), y' = x (50 - z) - y, z' = x y - 8/3 z", lorenz_50, "z", 0.08,
                      chosen_by="x", boundary=0.0, outer=10.0),
     )  # fmt: skip

@@ -51,9 +51,9 @@ _VALIDATION: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "cap": ((2, 0), (2, 2), (2, -2), (3, 1), (3, 2), (3, -2), (3, 3), (3, -3), (4, 0), (4, 1), (4, 2), (4, 3)),
     "pole": ((2, 0), (2, 1), (2, 2), (2, -2), (3, 0), (3, 1), (3, 3), (3, -3), (4, 0), (4, 2), (4, 3), (4, 4)),
 }
-# Turned, (2, 1), (2, -2) and (3, -2) would be x y, y z and x y z, which are of the other sets.
+# Turned, (2, 1), (2, -1), (2, -2) and (3, -2) would be x y, x z, y z and x y z, which are of the other sets.
 _TURNED: Final = ((2, 0), (2, 2), (3, 0), (3, 1), (3, -1), (3, 2), (3, 3), (3, -3), (4, -1), (4, 4))
-_SELECTION: Final = dict.fromkeys(REGIONS, _TURNED)
+_SELECTION: Final[dict[str, tuple[tuple[int, int], ...]]] = dict.fromkeys(REGIONS, _TURNED)
 _SETS: Final = {"search": _SEARCH, "selection": _SELECTION, "validation": _VALIDATION}
 
 
