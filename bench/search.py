@@ -63,7 +63,7 @@ def overhead(generations: int = 4) -> Iterator[Row]:
     """Milliseconds for a candidate that the engine and its store add to training, at two sizes of the population."""
     found = {}
     for population in _POPULATIONS:
-        rounds = [_overhead(population, generations, seed) for seed in range(3 if population < 5_000 else 1)]
+        rounds = [overhead_of(population, generations, seed) for seed in range(3 if population < 5_000 else 1)]
         made = [seconds / count for seconds, count, _ in rounds]
         trained = [seconds / count for seconds, _, count in rounds]
         found[population] = made
@@ -75,7 +75,7 @@ def overhead(generations: int = 4) -> Iterator[Row]:
     yield Row("search 4", "the same, of the larger population over the smaller", "", "", exactly(large / small), "x", _LINEAR)
 
 
-def _overhead(population: int, generations: int, seed: int) -> tuple[float, int, int]:
+def overhead_of(population: int, generations: int, seed: int) -> tuple[float, int, int]:
     """Seconds of a search whose candidates take no time to train, and how many were made and trained."""
     config = Config(seed=seed, population=population, generations=generations, tuned=0, finalists=1, hall=1)
     with tempfile.TemporaryDirectory() as folder, RunStore.create(Path(folder) / "run", config) as store:
