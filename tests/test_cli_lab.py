@@ -25,7 +25,7 @@ from gp.cli.lab_options import Backends, Fidelities, Protocols, Sets, parse_seed
 from gp.cli.lab_report import Report
 from gp.cli.lab_table import print_table
 from gp.cli.output import check_output, write_output
-from gp.lab.data import SetName, load
+from gp.lab.data import SetName, instances, load
 from gp.lab.evaluation import BASELINE, canonical, known
 from gp.lab.measure import Backend, measure_seed, outcome
 from gp.lab.protocol import FIDELITIES, PROTOCOLS, measurement
@@ -126,6 +126,17 @@ def test_options_take_what_the_lab_has() -> None:
     assert list(Protocols) == list(PROTOCOLS)
     assert tuple(Sets) == get_args(SetName)
     assert tuple(Backends) == get_args(Backend)
+
+
+@pytest.mark.parametrize("name", get_args(SetName))
+def test_networks_learn_every_set(name: SetName) -> None:
+    what = measurement("standard", data=name, seeds=(0, 100))
+    found = outcome([measure_seed(canonical("gelu"), what, seed) for seed in what.seeds])
+    assert found.inside.shape == (2, len(instances(name)))
+    assert np.isfinite(found.outside).all()
+    # Nearly all of them, and all together well enough for the gate.
+    assert np.mean(found.inside < 0.5 * found.variance) > 0.95
+    assert score(found, what).fit < what.gate
 
 
 def rows_of(path: Path) -> dict[str, dict[str, Any]]:
