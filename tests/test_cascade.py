@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gp.evolution.candidate import Candidate
-from gp.evolution.cascade import UNFIT, Batch, Cascade, Result
+from gp.evolution.cascade import UNFIT, Batch, Cascade, Result, _fate
 from gp.evolution.config import Config
 from gp.evolution.engine import Engine, drive
 from gp.evolution.hall import text_by_name
@@ -116,7 +116,7 @@ def test_who_fails_or_does_not_fit_leaves_and_the_next_takes_the_place(kind: str
     judged, batches, cascade = evaluate(candidates, measure)
     assert texts(batches, "standard") == {candidates[1].text, candidates[2].text}
     assert cascade.completed["quick"] == 5
-    assert judged[0].reason == ("failed: took longer than 3 s" if kind == "failure" else UNFIT)
+    assert judged[0].reason == ("timed out: took longer than 3 s" if kind == "failure" else UNFIT)
     assert (judged[0].score is None) == (kind == "failure")
     assert judged[0].fitness > max(c.fitness for c in judged[1:])
     assert all(c.reason is None for c in judged[1:])
@@ -143,6 +143,14 @@ def test_all_may_fail() -> None:
 # The race
 
 MARGIN = 2 * 0.5 * math.sqrt(0.31 * (1 / 1 + 1 / 1)) * float(np.linalg.norm(WEIGHTS))  # after the first of two seeds
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("took longer than 3 s", "timed out"), ("took more than 2000 MB", "out of memory"), ("the worker crashed (SIGSEGV)", "failed")],
+)
+def test_failures_are_counted_by_kind(reason: str, kind: str) -> None:
+    assert _fate(Failure(reason)) == f"{kind}: {reason}"
 
 
 def race(offsets: list[float], island: list[int]) -> list[Candidate]:

@@ -102,7 +102,7 @@ class Cascade:
             answers = yield Batch(stage.name, what, tuple((c.text, seed) for c in running.values()))
             for candidate, answer in zip(list(running.values()), answers, strict=True):
                 if isinstance(answer, Failure):
-                    judged.append(dataclasses.replace(running.pop(candidate.number), reason=f"failed: {answer.reason}"))
+                    judged.append(dataclasses.replace(running.pop(candidate.number), reason=_fate(answer)))
                 else:
                     found[candidate.number].append(answer)
             if k + 1 < len(what.seeds):
@@ -125,6 +125,13 @@ class Cascade:
         difference = float(self._pairs(stage, results).mean(axis=0) @ weights)
         reason = UNFIT if found.fit > what.gate else None
         return dataclasses.replace(candidate, score=found, differences=(*candidate.differences, difference), reason=reason)
+
+
+def _fate(failure: Failure) -> str:
+    """Why a candidate could not be trained; what stands before the colon is what rejections are counted by."""
+    kinds = {"took longer": "timed out", "took more": "out of memory"}  # how the messages of `gp.workers` begin
+    kind = next((kind for words, kind in kinds.items() if failure.reason.startswith(words)), "failed")
+    return f"{kind}: {failure.reason}"
 
 
 def _best(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
