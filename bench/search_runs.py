@@ -94,7 +94,7 @@ def _against_random(evolved: list[Run], random: list[Run]) -> Row:
     low, high = np.percentile(drawn, [2.5, 97.5])
     shown = f"medians {np.median(a):+.3f} and {np.median(b):+.3f}, 95% [{low:+.3f}, {high:+.3f}]"
     change = float(np.median(a) - np.median(b))
-    return Row("search 2", "best unseen score, evolution less random", "", shown, Spread(change, float(low), float(high)), "", _GAIN)
+    return Row("search 2", "best unseen score, evolution less random", "", shown, Spread(float(low), change, float(high)), "", _GAIN)
 
 
 if __name__ == "__main__":
