@@ -57,6 +57,14 @@ def parts_of(result: SeedResult, what: Measurement) -> NDArray[np.float64]:
     return parts
 
 
+def by_text(texts: Sequence[str], results: Sequence[Result], what: Measurement) -> dict[str, list[SeedResult]]:
+    """The results of a batch that has every seed of each program in turn, of those programs of which all seeds could be trained."""
+    count = len(what.seeds)
+    groups = {text: results[k * count : (k + 1) * count] for k, text in enumerate(texts)}
+    found = {text: [r for r in group if isinstance(r, SeedResult)] for text, group in groups.items()}
+    return {text: group for text, group in found.items() if len(group) == count}
+
+
 class Cascade:
     """Stages, and what the reference scores in them. `funnel` counts by stage the candidates that entered and that completed it."""
 

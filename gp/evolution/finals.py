@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 
 from gp.evolution.candidate import Candidate
-from gp.evolution.cascade import Batch, Steps
+from gp.evolution.cascade import Batch, Steps, by_text
 from gp.evolution.config import Config
 from gp.evolution.genome import short_text
 from gp.evolution.hall import BASELINES, REFERENCE, Compared, Difference, Entry, Hall, Measured, entry_of, known_as, text_by_name
-from gp.lab.measure import SeedResult, outcome
+from gp.lab.measure import outcome
 from gp.lab.protocol import Measurement
 from gp.lab.score import Outcome, difference, score
 
@@ -71,10 +71,4 @@ def _measure(texts: Sequence[str], purpose: str, what: Measurement) -> Steps[dic
     """What came of those programs all of whose networks could be trained."""
     texts = list(dict.fromkeys(texts))
     results = yield Batch(purpose, what, tuple((text, seed) for text in texts for seed in what.seeds))
-    count = len(what.seeds)
-    found = {}
-    for k, text in enumerate(texts):
-        mine = [r for r in results[k * count : (k + 1) * count] if isinstance(r, SeedResult)]
-        if len(mine) == count:
-            found[text] = outcome(mine)
-    return found
+    return {text: outcome(found) for text, found in by_text(texts, results, what).items()}

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gp.evolution.candidate import Candidate
-from gp.evolution.cascade import Batch, Result, Steps, parts_of
+from gp.evolution.cascade import Batch, Steps, by_text, parts_of
 from gp.evolution.genome import number, places, text_of
 from gp.evolution.genome import replace as replaced
-from gp.lab.measure import SeedResult
+from gp.evolution.variation.parts import parameters_of
 from gp.lab.protocol import Measurement
 from gp.lab.score import instance_weights
-from grammar.tree import Chain, Expression, Number, Parameter, Program, Unary
+from grammar.tree import Chain, Expression, Number, Program, Unary
 
 PROPOSALS: Final = 6
 ROUNDS: Final = 4
@@ -47,7 +47,7 @@ class Tuned:
 
 def constants(program: Program) -> list[float]:
     """The constants that can be varied: literals, and initial values of parameters, but no exponents."""
-    return [value for _, value in _literals(program)] + [_value(p.initial) for p in _parameters(program)]
+    return [value for _, value in _literals(program)] + [_value(p.initial) for p in parameters_of(program).values()]
 
 
 def with_constants(program: Program, values: Sequence[float]) -> Program:
@@ -56,7 +56,7 @@ def with_constants(program: Program, values: Sequence[float]) -> Program:
     for (path, _), value in zip(literals, values, strict=False):
         result = replaced(result, path, Number(value))
     initial = values[len(literals) :]
-    parameters = [replace(p, initial=number(v)) for p, v in zip(_parameters(program), initial, strict=True)]
+    parameters = [replace(p, initial=number(v)) for p, v in zip(parameters_of(program).values(), initial, strict=True)]
     return Program(tuple(parameters), result)
 
 
@@ -93,20 +93,9 @@ def _together(searches: Sequence[_Search], what: Measurement) -> Steps[list[Tune
     while wanted:
         texts = tuple(dict.fromkeys(text for asked in wanted.values() for text in asked))
         results = yield Batch("tuning", what, tuple((text, seed) for text in texts for seed in what.seeds))
-        parts = _by_text(texts, results, what)
+        parts = {text: np.mean([parts_of(r, what) for r in group], axis=0) for text, group in by_text(texts, results, what).items()}
         for k, asked in list(wanted.items()):
             go_on(k, {text: parts[text] for text in asked if text in parts})
-    return found
-
-
-def _by_text(texts: Sequence[str], results: Sequence[Result], what: Measurement) -> dict[str, Array]:
-    """Scores of networks, mean over seeds, of those programs of which all could be trained."""
-    count = len(what.seeds)
-    found = {}
-    for k, text in enumerate(texts):
-        mine = [r for r in results[k * count : (k + 1) * count] if isinstance(r, SeedResult)]
-        if len(mine) == count:
-            found[text] = np.mean([parts_of(r, what) for r in mine], axis=0)
     return found
 
 
@@ -174,10 +163,6 @@ def _is_exponent(result: Expression, path: tuple[int, ...]) -> bool:
             return True
         node = node.children[k]
     return False
-
-
-def _parameters(program: Program) -> list[Parameter]:
-    return [s for s in program.statements if isinstance(s, Parameter)]
 
 
 def _value(initial: Expression) -> float:
