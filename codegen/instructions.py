@@ -62,6 +62,7 @@ ARITY: Final[dict[str, int]] = {
     "widen": 1,  # f32 -> f64; i32 -> i64 with zeros above
     "narrow": 1,  # f64 -> f32, rounded to nearest; i64 -> i32, the low half
     "call": -1,  # a function of the backend's mathematics library, named by the attribute; arguments and result f64
+    "apply": -1,  # an operator of the language by name, which stands in the kernel's text as a function (`codegen.outline`)
 }  # fmt: skip
 
 COMPARISONS: Final = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "ilt", "ieq"})
@@ -213,6 +214,13 @@ class Block:
         for operand in operands:
             span = span.join(operand.span)
         return self._append("call", tuple(o.index for o in operands), "f64", name, span)
+
+    def apply(self, name: str, *operands: Value) -> Value:
+        """An operator that is not spelled out here but called; arguments and result have the type that the block computes in."""
+        span = Span.SCALAR
+        for operand in operands:
+            span = span.join(operand.span)
+        return self._append("apply", tuple(o.index for o in operands), self.float_type, name, span)
 
     def horner(self, x: Value, coefficients: tuple[float, ...]) -> Value:
         """The polynomial with the given coefficients, highest power first, by fused multiply-add."""

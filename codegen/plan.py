@@ -17,6 +17,7 @@ from codegen.graph import OVER_SPAN, Node, Reduction, Source, mean, mean_depth
 from codegen.instructions import Block, Span, Value
 from codegen.kernel import COMPUTE, Input, Kernel, Output, Storage
 from codegen.operators import Operator
+from codegen.outline import is_outlined
 from codegen.structure import Tape, tape
 
 
@@ -39,8 +40,11 @@ class Plan:
     stages: tuple[Stage, ...]
 
 
-def plan(name: str, results: Sequence[Result], storage: Storage) -> Plan:
-    """The kernels that compute `results`, in storage type `storage`; the last one's outputs are the results, in order."""
+def plan(name: str, results: Sequence[Result], storage: Storage, outlined: bool = False) -> Plan:
+    """The kernels that compute `results`, in storage type `storage`; the last one's outputs are the results, in order.
+
+    `outlined`: long operators are not spelled out but applied by name (`codegen.outline`).
+    """
     guarded = guard_products([r.node for r in results])
     depths = mean_depth(guarded)
     levels = {_plain(node): depth for node, depth in depths.items()}
@@ -49,9 +53,9 @@ def plan(name: str, results: Sequence[Result], storage: Storage) -> Plan:
     for level in range(1, max(levels.values(), default=0) + 1):
         here = [node for node in levels if levels[node] == level]
         outputs = [(names[node], Result(node.args[0], OVER_SPAN[cast(Reduction, node.attribute).over])) for node in here]
-        stages.append(_stage(f"{name}_level{level}", outputs, names, storage))
+        stages.append(_stage(f"{name}_level{level}", outputs, names, storage, outlined))
     final = [(f"result{k}", Result(node, r.span)) for k, (node, r) in enumerate(zip(guarded, results, strict=True))]
-    stages.append(_stage(name, final, names, storage))
+    stages.append(_stage(name, final, names, storage, outlined))
     return Plan(tuple(stages))
 
 
@@ -59,7 +63,7 @@ def _plain(node: Node) -> Node:
     return mean(node.args[0], cast(Reduction, node.attribute).over)
 
 
-def _stage(name: str, outputs: Sequence[tuple[str, Result]], means: dict[Node, str], storage: Storage) -> Stage:
+def _stage(name: str, outputs: Sequence[tuple[str, Result]], means: dict[Node, str], storage: Storage, outlined: bool) -> Stage:
     block = Block(COMPUTE[storage])
     inputs: dict[str, Input] = {}
     values: dict[Node, Value] = {}
@@ -84,8 +88,12 @@ def _stage(name: str, outputs: Sequence[tuple[str, Result]], means: dict[Node, s
             values[node] = read(f"constant.{len(constants)}", Span.SCALAR, 0)
             constants.append(node)
         else:
-            extra = () if node.attribute is None else (node.attribute,)
-            values[node] = cast(Operator, node.operator).kernel(block, *(values[a] for a in node.args), *extra)
+            operator, args = cast(Operator, node.operator), [values[a] for a in node.args]
+            if outlined and is_outlined(operator):
+                values[node] = block.apply(operator.name, *args)
+            else:
+                extra = () if node.attribute is None else (node.attribute,)
+                values[node] = operator.kernel(block, *args, *extra)
     kernel_outputs = tuple(Output(label, result.span, values[result.node].index) for label, result in outputs)
     lines, tape_roots = tape(constants)
     return Stage(Kernel(name, storage, block, tuple(inputs.values()), kernel_outputs), lines, tape_roots)

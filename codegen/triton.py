@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from codegen.instructions import Instruction, Span, Type
@@ -173,19 +174,9 @@ class _Printer:
         return [f"v{i} = {self._spelled(op)}" for i, op in enumerate(self.instructions) if i in self.live and op.span in spans]
 
     def _spelled(self, op: Instruction) -> str:
-        args = [f"v{i}" for i in op.args]
         if op.opcode == "input":
             return f"{self.loads[str(op.attribute)]}  # {op.attribute}"
-        if op.opcode == "constant":
-            return _constant(op)
-        if op.opcode == "call":
-            return f"libdevice.{op.attribute}({', '.join(args)})"
-        first = self.instructions[op.args[0]].type
-        unsigned = "tl.u" + TYPES[first].removeprefix("tl.") if first in ("i32", "i64") else ""
-        if op.opcode == "widen" and first == "i32":
-            return f"{args[0]}.to(tl.uint32, bitcast=True).to(tl.int64)"
-        spelling = _FLOAT32_SPELLING.get(op.opcode, SPELLING[op.opcode]) if first == "f32" else SPELLING[op.opcode]
-        return spelling.format(*args, type=TYPES.get(op.type, ""), unsigned=unsigned)
+        return spell(op, [f"v{i}" for i in op.args], [self.instructions[i].type for i in op.args])
 
     def _stores(self) -> list[str]:
         rounded = "" if self.kernel.storage in ("f32", "f64") else f".to({TYPES[self.kernel.storage]})"
@@ -203,11 +194,25 @@ class _Printer:
 _MASKS: Final = {Span.ELEMENT: "mask", Span.ROW: "row_mask", Span.CHANNEL: "channel_mask"}
 
 
+def spell(op: Instruction, args: Sequence[str], types: Sequence[Type]) -> str:
+    """The right side of an instruction's line, for arguments that are written so and are of those types; not for `input` and `apply`."""
+    if op.opcode == "constant":
+        return spell_constant(op)
+    if op.opcode == "call":
+        return f"libdevice.{op.attribute}({', '.join(args)})"
+    unsigned = "tl.u" + TYPES[types[0]].removeprefix("tl.") if types[0] in ("i32", "i64") else ""
+    if op.opcode == "widen" and types[0] == "i32":
+        return f"{args[0]}.to(tl.uint32, bitcast=True).to(tl.int64)"
+    spelling = _FLOAT32_SPELLING.get(op.opcode, SPELLING[op.opcode]) if types[0] == "f32" else SPELLING[op.opcode]
+    return spelling.format(*args, type=TYPES.get(op.type, ""), unsigned=unsigned)
+
+
 def _shifted(shift: int) -> str:
     return f"channel_{'back' if shift > 0 else 'ahead'}_{abs(shift)}"
 
 
-def _constant(op: Instruction) -> str:
+def spell_constant(op: Instruction) -> str:
+    """A constant as a scalar tensor, with all its bits."""
     value, kind = op.attribute, TYPES[op.type]
     if isinstance(value, float) and value == 0 and math.copysign(1, value) < 0:
         # tl.full takes -0.0 for 0.0; -1 << 31 or 63 are its bits.

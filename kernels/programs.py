@@ -22,10 +22,10 @@ def program(text: str) -> Activation:
     return activation(parse(text))
 
 
-def make_plan(function: Activation, order: int, storage: Storage) -> Plan:
-    """The kernels of the derivative of that order (0: the function itself), before they are printed for a backend."""
+def make_plan(function: Activation, order: int, storage: Storage, outlined: bool = False) -> Plan:
+    """The kernels of the derivative of that order (0: the function itself), before they are printed for a backend; see `plan`."""
     if order == SLOPE:
-        return plan("slope", value_and_slope(function), storage)
+        return plan("slope", value_and_slope(function), storage, outlined)
     if order == BOTH:
-        return plan("both", [*derived(function, 0), *derived(function, 1)], storage)
-    return plan(("forward", "backward")[order] if order < 2 else f"backward{order}", derived(function, order), storage)
+        return plan("both", [*derived(function, 0), *derived(function, 1)], storage, outlined)
+    return plan(("forward", "backward")[order] if order < 2 else f"backward{order}", derived(function, order), storage, outlined)

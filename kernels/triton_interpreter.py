@@ -8,6 +8,7 @@ The interpreter (Triton 3.7) carries a kernel out in NumPy, one program after an
 - A scalar condition that is spread over a block takes the type of the numbers it compared, on which `&` then fails.
 - `tl.sum` is itself a `@triton.jit` function, which exists for the interpreter only if TRITON_INTERPRET was set when Triton was
   imported. We do without, so that a process can both interpret and compile, and give `tl.reduce` the sum directly.
+- `tl.map_elementwise` does not exist, and functions that a kernel calls would have to be marked by TRITON_INTERPRET as well.
 - libdevice does not exist: its float64 functions are torch's (or NumPy's).
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +26,7 @@ import numpy.typing as npt
 import torch
 import triton.language as tl
 from triton.runtime import interpreter
+from triton.runtime.jit import JITFunction
 
 from kernels.triton_compiler import load
 
@@ -35,14 +38,18 @@ def interpreted(source: str, name: str) -> Any:
     module = load(source)
     if hasattr(module, "libdevice"):
         vars(module)["libdevice"] = _Libdevice()
-    return interpreter.InterpretedFunction(getattr(module, name).fn)
+    kernel = interpreter.InterpretedFunction(getattr(module, name).fn)
+    for called, function in list(vars(module).items()):
+        if isinstance(function, JITFunction):
+            vars(module)[called] = interpreter.InterpretedFunction(function.fn).rewrite()
+    return kernel
 
 
 @contextmanager
 def gpu_rounding() -> Iterator[None]:
     """Replace what the module's text lists, and put it back. Not for several threads at a time, nor is the interpreter."""
     builder = interpreter.interpreter_builder
-    plain_cast, plain_splat, plain_sum = builder.cast_impl, builder.create_splat, tl.sum
+    plain_cast, plain_splat, plain_sum, plain_map = builder.cast_impl, builder.create_splat, tl.sum, tl.map_elementwise
 
     def cast(source: Any, type: Any) -> Any:
         if source.dtype.scalar == tl.float32 and type.scalar == tl.bfloat16:
@@ -62,13 +69,36 @@ def gpu_rounding() -> Iterator[None]:
         return tl.reduce(value, axis, tl.standard._sum_combine, keep_dims=keep_dims)
 
     # Attributes of the one builder object hide its class's methods, and are easily taken away.
-    builder.cast_impl, builder.create_splat, builder.create_fma, tl.sum = cast, splat, fma, total
+    builder.cast_impl, builder.create_splat, builder.create_fma = cast, splat, fma
+    tl.sum, tl.map_elementwise = total, _map_elementwise
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
         del builder.cast_impl, builder.create_splat, builder.create_fma
-        tl.sum = plain_sum
+        tl.sum, tl.map_elementwise = plain_sum, plain_map
+
+
+def _map_elementwise(function: Callable[..., Any], *args: Any, pack: int = 1) -> tuple[Any, ...]:
+    """The function of scalars, on all elements at once: every `pack`-th of them in each of its arguments."""
+    shape = np.broadcast_shapes(*(a.handle.data.shape for a in args if a.type.is_block()))
+
+    def parts(value: Any) -> list[Any]:
+        if not value.type.is_block():
+            return [value] * pack
+        columns = np.broadcast_to(value.handle.data, shape).reshape(-1, pack).T
+        return [_block(np.ascontiguousarray(column), value.dtype) for column in columns]
+
+    found = function(*(part for value in args for part in parts(value)))
+    results = []
+    for k in range(0, len(found), pack):
+        columns = [np.broadcast_to(part.handle.data, (math.prod(shape) // pack,)) for part in found[k : k + pack]]
+        results.append(_block(np.stack(columns, axis=-1).reshape(shape), found[k].dtype))
+    return tuple(results)
+
+
+def _block(data: _Array, dtype: Any) -> Any:
+    return tl.tensor(interpreter.TensorHandle(data, dtype), tl.block_type(dtype, list(data.shape)))
 
 
 def _fma32(x: _Array, y: _Array, z: _Array) -> _Array:
