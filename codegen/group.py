@@ -50,15 +50,15 @@ class View:
 class StageMember:
     """One expression in one stage of its plan.
 
-    `slots`: where each input of its kernel is found. `views`: what the slots of each kind in `VIEWS` show. `sums`: for each of the
-    kernel's outputs its span and, if it is a sum, the slot that it goes to.
+    `slots`: where each input of its kernel is found. `views`: what the slots of each kind in `VIEWS` show. `places`: for each of the
+    kernel's outputs its span and which of those it is: the number of a tensor, or the slot of a sum.
     """
 
     expression: int
     stage: Stage
     slots: Mapping[str, Slot]
     views: Mapping[Kind, tuple[View, ...]]
-    sums: tuple[tuple[Span, int], ...]
+    places: tuple[tuple[Span, int], ...]
 
     @property
     def kernel(self) -> Kernel:
@@ -68,7 +68,7 @@ class StageMember:
 @dataclass(frozen=True, slots=True)
 class GroupStage:
     """One kernel of a group, before it is printed. `counts`: the slots of each kind that it reads; `arrays`: how many numbers, rows or
-    vectors of a kind there are for each slice; `sums`: the slots of sums over each span.
+    vectors of a kind there are for each slice; `outputs`: how many tensors it writes (ELEMENT), and the slots of sums over each span.
 
     `first_mean`: where this stage's sums begin among the slots of means, by span; a stage of means writes nothing else.
     """
@@ -77,8 +77,7 @@ class GroupStage:
     members: tuple[StageMember, ...]
     counts: Mapping[Kind, int]
     arrays: Mapping[Kind, int]
-    sums: Mapping[Span, int]
-    writes_element: bool
+    outputs: Mapping[Span, int]
     first_mean: Mapping[Span, int] | None
 
     @property
@@ -122,8 +121,7 @@ def group(name: str, plans: Sequence[Plan], parameters: Sequence[Sequence[Learna
         stages.append(_stage(f"{name}_level{level + 1}", members, totals, begins[level]))
     final = []
     for k, plan in enumerate(plans):
-        sums = _numbered([o.span for o in plan.stages[-1].kernel.outputs[1:]])
-        final.append(_member(k, plan.stages[-1], parameters[k], means[k], [(Span.ELEMENT, 0), *sums]))
+        final.append(_member(k, plan.stages[-1], parameters[k], means[k], _numbered([o.span for o in plan.stages[-1].kernel.outputs])))
     stages.append(_stage(name, final, totals, None))
     return Group(tuple(stages), totals)
 
@@ -134,7 +132,7 @@ def _numbered(spans: Sequence[Span]) -> list[tuple[Span, int]]:
 
 
 def _member(
-    expression: int, stage: Stage, parameters: Sequence[LearnableParameter], means: Mapping[str, int], sums: Sequence[tuple[Span, int]]
+    expression: int, stage: Stage, parameters: Sequence[LearnableParameter], means: Mapping[str, int], places: Sequence[tuple[Span, int]]
 ) -> StageMember:
     numbers = {
         p.name: number for per_channel in (False, True) for number, p in enumerate(q for q in parameters if q.per_channel is per_channel)
@@ -148,7 +146,7 @@ def _member(
 
     for item in stage.kernel.inputs:
         slots[item.name] = _slot(item, numbers, means, viewed)
-    return StageMember(expression, stage, slots, {kind: tuple(found) for kind, found in views.items()}, tuple(sums))
+    return StageMember(expression, stage, slots, {kind: tuple(found) for kind, found in views.items()}, tuple(places))
 
 
 def _slot(item: Input, numbers: Mapping[str, int], means: Mapping[str, int], viewed: Callable[[Kind, int, int], Slot]) -> Slot:
@@ -168,5 +166,5 @@ def _stage(name: str, members: Sequence[StageMember], totals: Mapping[Kind, int]
     used = [(kind, slot) for m in members for kind, slot in m.slots.values()]
     counts: dict[Kind, int] = {kind: max((slot + 1 for k, slot in used if k == kind), default=0) for kind in SPANS}
     counts["x"] = 1  # always read: it has the shape that results have
-    sums = {span: max((slot + 1 for m in members for s, slot in m.sums if s is span), default=0) for span in SUMS}
-    return GroupStage(name, tuple(members), counts, {**totals, "constant": counts["constant"]}, sums, first_mean is None, first_mean)
+    outputs = {span: max((number + 1 for m in members for s, number in m.places if s is span), default=0) for span in Span}
+    return GroupStage(name, tuple(members), counts, {**totals, "constant": counts["constant"]}, outputs, first_mean)

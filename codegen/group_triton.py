@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from codegen.group import NOT_USED, SPANS, SUMS, GroupStage, Kind, StageMember
@@ -31,6 +32,7 @@ from codegen.outline import function_body
 from codegen.triton import spell, spell_constant
 
 PACK: Final = 4
+_NESTED: Final = 8  # levels of expressions within a line, so that it can still be read
 # Instructions up to which an expression is spelled out for each element of a thread: turning the elements takes about six.
 _UNROLLED: Final = 10
 _TENSORS: Final[dict[Kind, str]] = {"x": "x", "x_view": "x", "cotangent": "cotangent", "cotangent_view": "cotangent"}
@@ -44,7 +46,8 @@ def function_name(stage: GroupStage) -> str:
 def pointers(stage: GroupStage) -> list[str]:
     """The kernel's pointers, in order: what it reads, then what it writes."""
     read = dict.fromkeys(_TENSORS.get(kind, kind) for kind in SPANS if stage.counts[kind])
-    written = ["result"] * stage.writes_element + [f"{span.name.lower()}_sums" for span in SUMS if stage.sums[span]]
+    written = [f"result{k}" for k in range(stage.outputs[Span.ELEMENT])]
+    written += [f"{span.name.lower()}_sums" for span in SUMS if stage.outputs[span]]
     return ["which", *read, *["views"] * bool(stage.columns), *written]
 
 
@@ -72,7 +75,11 @@ def _applies(kernel: Kernel, index: int) -> bool:
 
 
 class _Lines:
-    """Lines for a kernel's instructions, whose inputs are called `names`. Finite float constants stand in the lines that use them."""
+    """Lines for a kernel's instructions, whose inputs are called `names`.
+
+    Finite float constants, and values that one instruction alone uses, stand within the line that uses them: Triton takes 40 us for each
+    assignment, a third of what an operation costs it.
+    """
 
     def __init__(self, kernel: Kernel, names: Mapping[str, str]) -> None:
         self.code = kernel.block.instructions
@@ -84,29 +91,43 @@ class _Lines:
         op = self.code[index]
         return self._names[str(op.attribute)] if op.opcode == "input" else f"v{index}"
 
-    def lines(self, indices: Iterable[int], results: Iterable[int]) -> list[str]:
+    def lines(self, indices: Sequence[int], results: Sequence[int]) -> list[str]:
         """The lines of some instructions, and of the constants that they or `results` need by name."""
-        named: set[int] = set()
         lines: list[str] = []
-
-        def need(index: int) -> None:
-            if self.code[index].opcode == "constant" and index not in named:
-                named.add(index)
-                lines.append(f"v{index} = {spell_constant(self.code[index])}")
-
+        named: set[int] = set()
+        within: dict[int, tuple[str, int]] = {}  # an instruction that stands within another: its text, and how deep it is nested
+        uses = Counter(a for i in indices for a in self.code[i].args)
         for index in indices:
             op = self.code[index]
             literal = [op.opcode != "apply" and _is_literal(self.code[a]) for a in op.args]
             if all(literal[:2]):  # Python would compute it
                 literal = [False] * len(literal)
+            args, depth = [], 0
             for a, written in zip(op.args, literal, strict=True):
-                if not written:
-                    need(a)
-            args = [repr(self.code[a].attribute) if written else self.name(a) for a, written in zip(op.args, literal, strict=True)]
-            lines.append(f"v{index} = {_spelled(op, args, [self.code[a] for a in op.args])}")
+                if a in within:
+                    text, deep = within.pop(a)
+                    depth = max(depth, deep)
+                elif written:
+                    text = repr(self.code[a].attribute)
+                else:
+                    text = self.name(a)
+                    lines += self._constant(a, named)
+                args.append(text)
+            text = _spelled(op, args, [self.code[a] for a in op.args])
+            if uses[index] == 1 and index not in results and depth < _NESTED and op.span is not Span.SCALAR:
+                within[index] = (f"({text})", depth + 1)
+            else:
+                lines.append(f"v{index} = {text}")
         for index in results:
-            need(index)
+            lines += self._constant(index, named)
         return lines
+
+    def _constant(self, index: int, named: set[int]) -> list[str]:
+        """The line of a constant that is needed by name, once."""
+        if self.code[index].opcode != "constant" or index in named:
+            return []
+        named.add(index)
+        return [f"v{index} = {spell_constant(self.code[index])}"]
 
     def varying(self) -> list[int]:
         """The instructions that are computed for each element."""
@@ -176,7 +197,7 @@ class _Body:
             for k, place in enumerate(places):
                 new = [*(f"{place}_{j}" for j in range(1, PACK)), results[k] if k < outputs else f"{place}_0"]
                 lines.append(f"    {_packed(place)} = {', '.join(new)}")
-        position = dict(zip(self._member.sums, places, strict=False))
+        position = dict(zip(self._member.places, places, strict=False))
         found = [_packed(position[key]) if key in position else ", ".join(["zero"] * PACK) for key in _results(stage)]
         lines.append("return " + ", ".join(found))
         arguments = [*map(_packed, self._elements), *self._raw, "turns"]
@@ -204,13 +225,12 @@ def _indented(lines: Iterable[str], by: int = 1) -> list[str]:
 
 
 def _results(stage: GroupStage) -> list[tuple[Span, int]]:
-    """What the stage computes at each element: the value that is stored, then the terms of sums."""
-    sums = [(span, slot) for span in SUMS for slot in range(stage.sums[span])]
-    return [(Span.ELEMENT, 0)] * stage.writes_element + sums
+    """What the stage computes at each element: what is stored there, then the terms of sums."""
+    return [(span, number) for span in (Span.ELEMENT, *SUMS) for number in range(stage.outputs[span])]
 
 
 def _result(span: Span, slot: int) -> str:
-    return "value" if span is Span.ELEMENT else f"{span.name.lower()}_term{slot}"
+    return f"value{slot}" if span is Span.ELEMENT else f"{span.name.lower()}_term{slot}"
 
 
 def _variables(stage: GroupStage) -> list[str]:
@@ -255,17 +275,16 @@ def _shape(stage: GroupStage) -> str:
 
 def _accumulated(stage: GroupStage) -> list[str]:
     """The sums that run over all tiles of a program."""
-    return [f"{span.name.lower()}_sum{k}" for span in (Span.SCALAR, Span.CHANNEL) for k in range(stage.sums[span])]
+    return [f"{span.name.lower()}_sum{k}" for span in (Span.SCALAR, Span.CHANNEL) for k in range(stage.outputs[span])]
 
 
 def _evaluated(stage: GroupStage) -> list[str]:
     names = [_result(*key) for key in _results(stage)]
     call = f"tl.map_elementwise(choose, {', '.join(_variables(stage))}, expression, turns, pack={PACK})"
     lines = [f"results = {call}", *(f"{name} = results[{k}]" for k, name in enumerate(names))]
-    if stage.writes_element:
-        lines.append(f"tl.store(result + offsets, {_result(Span.ELEMENT, 0)}, mask)")
+    lines += [f"tl.store(result{k} + offsets, {_result(Span.ELEMENT, k)}, mask)" for k in range(stage.outputs[Span.ELEMENT])]
     for span in (Span.SCALAR, Span.CHANNEL):
-        for k in range(stage.sums[span]):
+        for k in range(stage.outputs[span]):
             total = f"{span.name.lower()}_sum{k}"
             lines.append(f"{total} = {total} + {_masked(_result(span, k))}")
     return lines
@@ -276,7 +295,7 @@ def _masked(name: str) -> str:
 
 
 def _scalar_sums(stage: GroupStage) -> list[str]:
-    count = stage.sums[Span.SCALAR]
+    count = stage.outputs[Span.SCALAR]
     return [f"tl.store(scalar_sums + (slice * {count} + {k}) * tl.num_programs(1) + part, tl.sum(scalar_sum{k}))" for k in range(count)]
 
 
@@ -314,11 +333,11 @@ def _structured(stage: GroupStage, head: list[str]) -> tuple[list[str], list[str
     place = f"row_mean + (slice * {stage.arrays['row_mean']} + {{}}) * rows + row"
     tile += [f"row_mean{k} = tl.load({place.format(k)}, row_mask)" for k in range(stage.counts["row_mean"])]
     tile += _evaluated(stage)
-    for k in range(stage.sums[Span.ROW]):
-        place = f"row_sums + ((slice * {stage.sums[Span.ROW]} + {k}) * channel_blocks + channel_block) * rows + row"
+    for k in range(stage.outputs[Span.ROW]):
+        place = f"row_sums + ((slice * {stage.outputs[Span.ROW]} + {k}) * channel_blocks + channel_block) * rows + row"
         tile.append(f"tl.store({place}, tl.sum({_masked(_result(Span.ROW, k))}, axis=1, keep_dims=True), row_mask)")
     tail = _scalar_sums(stage)
-    count = stage.sums[Span.CHANNEL]
+    count = stage.outputs[Span.CHANNEL]
     for k in range(count):
         place = f"channel_sums + ((slice * {count} + {k}) * (tl.num_programs(1) // channel_blocks) + row_part) * channels + column"
         tail.append(f"tl.store({place}, tl.sum(channel_sum{k}, axis=0, keep_dims=True), column_mask)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from triton.runtime import driver
 from codegen.group import NOT_USED, SUMS, VIEWS, GroupStage, Kind, View
 from codegen.group_triton import PACK, function_name, pointers, print_group
 from codegen.instructions import Span
+from kernels.group_compiler import Job, pointer_type, tile_constants, without_line_numbers
 from kernels.triton_compiler import MAX_BLOCK_CHANNELS, Tile, compile_options, load
 from kernels.triton_interpreter import gpu_rounding, interpreted
 
@@ -77,44 +78,62 @@ class StageKernel:
         return torch.tensor(table, dtype=torch.int32, device=device)
 
     def __call__(
-        self, which: Tensor, arrays: Mapping[Kind, Tensor], views: Tensor | None, shape: tuple[int, int, int]
-    ) -> tuple[Tensor | None, dict[Span, Tensor]]:
+        self,
+        which: Tensor,
+        arrays: Mapping[Kind, Tensor],
+        views: Tensor | None,
+        written: Sequence[Tensor],
+        shape: tuple[int, int, int],
+    ) -> dict[Span, Tensor]:
         """Run on slices x rows x channels.
 
         `which`: int32 (slices,), the position among the stage's members of each slice's expression, negative for none. `arrays`: what is
         read, by kind (`codegen.group.Kind`), contiguous float32: x and cotangent (slices, rows, channels), others (slices, arrays) and
-        for `row_mean` rows, for channels channels behind that. Gives the values, of the shape of x, if the stage writes any, and the sums
-        by span in float64, (slices, slots), (slices, slots, rows) or (slices, slots, channels). Slices of no expression get no values.
+        for `row_mean` rows, for channels channels behind that. `written`: the tensors, of the shape of x, that the values go to; slices of
+        no expression get none. Gives the sums by span in float64: (slices, slots), (slices, slots, rows) or (slices, slots, channels).
         """
         slices, rows, channels = shape
-        stage, x = self.stage, arrays["x"]
+        stage, device = self.stage, which.device
         plan = cut(stage, group_tile(stage, self._warp_size(), channels), slices, rows, channels)
         row_parts = plan.parts // plan.channel_blocks
         parts = {
-            Span.SCALAR: (slices, stage.sums[Span.SCALAR], plan.parts),
-            Span.ROW: (slices, stage.sums[Span.ROW], plan.channel_blocks, rows),
-            Span.CHANNEL: (slices, stage.sums[Span.CHANNEL], row_parts, channels),
+            Span.SCALAR: (slices, stage.outputs[Span.SCALAR], plan.parts),
+            Span.ROW: (slices, stage.outputs[Span.ROW], plan.channel_blocks, rows),
+            Span.CHANNEL: (slices, stage.outputs[Span.CHANNEL], row_parts, channels),
         }
-        value = torch.empty_like(x) if stage.writes_element else None
-        sums = {span: torch.empty(parts[span], dtype=torch.float64, device=x.device) for span in SUMS if stage.sums[span]}
-        tensors: dict[str, Tensor | None] = {
-            "which": which,
-            "views": views,
-            "result": value,
-            **{f"{span.name.lower()}_sums": t for span, t in sums.items()},
-        }
-        tensors.update({str(kind): t for kind, t in arrays.items()})
+        sums = {span: torch.empty(parts[span], dtype=torch.float64, device=device) for span in SUMS if stage.outputs[span]}
+        tensors: dict[str, Tensor | None] = {"which": which, "views": views, **{str(kind): t for kind, t in arrays.items()}}
+        tensors |= {f"result{k}": t for k, t in enumerate(written)} | {f"{span.name.lower()}_sums": t for span, t in sums.items()}
         arguments = [tensors[name] for name in pointers(stage)]
-        numbers = [rows * channels] if stage.flat else [rows, channels]
-        constants = {"BLOCK": plan.tile.channels} if stage.flat else {"BLOCK_ROWS": plan.tile.rows, "BLOCK_CHANNELS": plan.tile.channels}
+        numbers = (*self._numbers(rows, channels), plan.tiles, PACK)
+        constants = tile_constants(stage, plan.tile)
         grid = (slices, plan.parts)
         if self.interpret:
             with gpu_rounding():
-                self._function[grid](*arguments, *numbers, plan.tiles, PACK, **constants)
+                self._function[grid](*arguments, *numbers, **constants)
         else:
             options = compile_options(driver.active.get_current_target())
-            self._function[grid](*arguments, *numbers, plan.tiles, PACK, **constants, num_warps=plan.tile.num_warps, **options)
-        return value, {span: t.sum(2) if t.shape[2] > 1 else t.squeeze(2) for span, t in sums.items()}
+            # A launch may compile, and must then find the key that `compile_ahead` used.
+            with without_line_numbers():
+                self._function[grid](*arguments, *numbers, **constants, num_warps=plan.tile.num_warps, **options)
+        return {span: t.sum(2) if t.shape[2] > 1 else t.squeeze(2) for span, t in sums.items()}
+
+    def job(self, rows: int, channels: int) -> Job:
+        """What compiles this kernel ahead of its launch on slices of rows x channels, for the GPU of this process."""
+        target = driver.active.get_current_target()
+        tile = group_tile(self.stage, int(target.warp_size), channels)
+        return Job(
+            self.source,
+            function_name(self.stage),
+            tuple(map(pointer_type, pointers(self.stage))),
+            (*self._numbers(rows, channels), 0, PACK),
+            tuple(tile_constants(self.stage, tile).items()),
+            tile.num_warps,
+            (target.backend, target.arch, target.warp_size),
+        )
+
+    def _numbers(self, rows: int, channels: int) -> tuple[int, ...]:
+        return (rows * channels,) if self.stage.flat else (rows, channels)
 
     def _warp_size(self) -> int:
         return 32 if self.interpret else int(driver.active.get_current_target().warp_size)

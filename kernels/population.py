@@ -2,11 +2,15 @@
 
 A slice is a tensor of rows x channels that one expression is applied to, such as the hidden values of one network; statistics are those
 of the slice, parameters are its own. Expressions that differ in constants alone share their code.
+
+Where all expressions are functions of x alone, the forward kernel writes the derivative beside the value: both together cost little more
+than one of them, only one kernel is compiled, and the backward pass is a product. Otherwise x is kept and the backward kernel computes
+again what it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -15,11 +19,12 @@ from torch import Tensor
 from codegen.function import Activation
 from codegen.group import MEANS, Kind, group
 from codegen.instructions import Span
+from codegen.limits import is_pointwise
 from kernels.group_launch import StageKernel
 from kernels.native import constants_of
-from kernels.programs import make_plan
+from kernels.programs import SLOPE, make_plan
 
-NAMES: Final = ("forward", "backward")
+NAMES: Final = {0: "forward", 1: "backward", SLOPE: "slope"}
 _MEMORY_LIMIT: Final = 1024
 _memory: dict[tuple[tuple[str, ...], int, bool], Direction] = {}
 
@@ -57,13 +62,12 @@ class Population:
         self.count = len(functions) * slices
         structures = list({f.key: f for f in functions}.values())
         number = {f.key: k for k, f in enumerate(structures)}
-        interpret = self.device.type == "cpu"
-        self.directions = [direction(structures, order, interpret) for order in (0, 1)]
-        self.scalars, self.channels = (self.directions[0].arrays[kind] for kind in ("scalar", "channel"))
         expressions = [number[f.key] for f in functions]
-        self._stages = [
-            [self._placed(kernel, functions, expressions, slices) for kernel in each.kernels] for each in self.directions
-        ]  # fmt: skip
+        self.pointwise = all(is_pointwise(f.structure) for f in structures)
+        orders = (SLOPE,) if self.pointwise else (0, 1)
+        self.directions = [direction(structures, order, self.device.type == "cpu") for order in orders]
+        self.scalars, self.channels = (self.directions[0].arrays[kind] for kind in ("scalar", "channel"))
+        self._stages = [[self._placed(kernel, functions, expressions, slices) for kernel in each.kernels] for each in self.directions]
 
     def _placed(
         self, kernel: StageKernel, functions: Sequence[Activation], expressions: Sequence[int], slices: int
@@ -80,28 +84,37 @@ class Population:
         by_slice = torch.tensor(which, dtype=torch.int32).repeat_interleave(slices)
         return by_slice.to(self.device), constants.repeat_interleave(slices, 0).to(self.device), kernel.views(self.device)
 
-    def forward(self, x: Tensor, scalars: Tensor | None = None, channels: Tensor | None = None) -> Tensor:
-        """The values at x (slices, rows, channels), float32, contiguous.
+    def forward(
+        self, x: Tensor, values: Tensor, slope: Tensor | None, scalars: Tensor | None = None, channels: Tensor | None = None
+    ) -> Tensor:
+        """Write the values at x (slices, rows, channels) to `values`, and give what `backward` needs of them: `slope` or x.
 
+        All tensors are contiguous float32; `values` and, where all expressions are `pointwise`, `slope` are of the shape of x.
         `scalars` (slices, `self.scalars`) and `channels` (slices, `self.channels`, channels) are the learnable parameters, None where
         there are none. Raises ValueError for tensors of another shape, type or device.
         """
-        return self._run(0, {"x": x}, scalars, channels)[0]
+        self._check({"x": x, "values": values, "slope": slope} if self.pointwise else {"x": x, "values": values}, scalars, channels)
+        self._run(0, {"x": x}, [values, slope] if slope is not None and self.pointwise else [values], scalars, channels)
+        return slope if slope is not None and self.pointwise else x
 
     def backward(
-        self, x: Tensor, cotangent: Tensor, scalars: Tensor | None = None, channels: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The gradients with respect to x, scalars and channels for the gradient `cotangent` of the values; see `forward`."""
-        value, sums = self._run(1, {"x": x, "cotangent": cotangent}, scalars, channels)
+        self, kept: Tensor, cotangent: Tensor, gradient: Tensor, scalars: Tensor | None = None, channels: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Write the gradient with respect to x to `gradient`, where `cotangent` is that with respect to the values, and give those with
+        respect to scalars and channels; see `forward`."""
+        self._check({"kept": kept, "cotangent": cotangent, "gradient": gradient}, scalars, channels)
+        if self.pointwise:
+            torch.mul(kept, cotangent, out=gradient)
+            return None, None
+        sums = self._run(1, {"x": kept, "cotangent": cotangent}, [gradient], scalars, channels)
         scalar, channel = sums.get(Span.SCALAR), sums.get(Span.CHANNEL)
-        return value, None if scalar is None else scalar.float(), None if channel is None else channel.float()
+        return None if scalar is None else scalar.float(), None if channel is None else channel.float()
 
     def _run(
-        self, order: int, arrays: dict[Kind, Tensor], scalars: Tensor | None, channels: Tensor | None
-    ) -> tuple[Tensor, dict[Span, Tensor]]:
+        self, number: int, arrays: dict[Kind, Tensor], written: Sequence[Tensor], scalars: Tensor | None, channels: Tensor | None
+    ) -> dict[Span, Tensor]:
         x = arrays["x"]
         shape = (x.shape[0], x.shape[1], x.shape[2])
-        self._check(arrays, scalars, channels)
         if scalars is not None:
             arrays["scalar"] = scalars
         if channels is not None:
@@ -109,36 +122,30 @@ class Population:
         behind: dict[Span, tuple[int, ...]] = {Span.SCALAR: (), Span.ROW: (shape[1],), Span.CHANNEL: (shape[2],)}
         numbers = {Span.SCALAR: shape[1] * shape[2], Span.ROW: shape[2], Span.CHANNEL: shape[1]}
         for span, kind in MEANS.items():
-            if count := self.directions[order].arrays[kind]:
+            if count := self.directions[number].arrays[kind]:
                 arrays[kind] = torch.zeros((shape[0], count, *behind[span]), device=x.device)
-        value: Tensor | None = None
         sums: dict[Span, Tensor] = {}
-        for kernel, (which, constants, views) in zip(self.directions[order].kernels, self._stages[order], strict=True):
-            value, sums = kernel(which, {**arrays, "constant": constants}, views, shape)
-            if kernel.stage.first_mean is not None:
+        for kernel, (which, constants, views) in zip(self.directions[number].kernels, self._stages[number], strict=True):
+            first_mean = kernel.stage.first_mean
+            sums = kernel(which, {**arrays, "constant": constants}, views, written if first_mean is None else (), shape)
+            if first_mean is not None:
                 for span, total in sums.items():
-                    begin = kernel.stage.first_mean[span]
+                    begin = first_mean[span]
                     arrays[MEANS[span]][:, begin : begin + total.shape[1]] = total / numbers[span]
-        assert value is not None, "the last stage writes values"
-        return value, sums
+        return sums
 
-    def _check(self, arrays: dict[Kind, Tensor], scalars: Tensor | None, channels: Tensor | None) -> None:
-        x = arrays["x"]
-        expected: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {name: (t, tuple(x.shape)) for name, t in arrays.items()}
+    def _check(self, tensors: Mapping[str, Tensor | None], scalars: Tensor | None, channels: Tensor | None) -> None:
+        first = next(t for t in tensors.values() if t is not None)
+        shape = tuple(first.shape)
+        if len(shape) != 3 or shape[0] != self.count:
+            raise ValueError(f"a tensor of ({self.count}, rows, channels) is wanted, not {shape}")
+        expected: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {name: (tensor, shape) for name, tensor in tensors.items()}
         expected["scalars"] = (scalars, (self.count, self.scalars))
-        expected["channels"] = (channels, (self.count, self.channels, *x.shape[2:]))
-        for name, (tensor, shape) in expected.items():
-            if tensor is None and 0 in shape:
+        expected["channels"] = (channels, (self.count, self.channels, shape[2]))
+        for name, (tensor, wanted) in expected.items():
+            if tensor is None and 0 in wanted:
                 continue
-            wanted = f"{name} must be a contiguous float32 tensor of shape {shape} on {self.device}"
-            if tensor is None:
-                raise ValueError(f"{wanted}, for these programs have learnable parameters")
-            if x.dim() != 3 or len(x) != self.count:
-                raise ValueError(f"x must be ({self.count}, rows, channels), not {tuple(x.shape)}")
-            if (
-                tensor.shape != shape
-                or tensor.dtype != torch.float32
-                or not tensor.is_contiguous()
-                or tensor.device.type != self.device.type
-            ):
-                raise ValueError(f"{wanted}, not {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}")
+            fits = tensor is not None and tensor.shape == wanted and tensor.dtype == torch.float32 and tensor.is_contiguous()
+            if tensor is None or not fits or tensor.device.type != self.device.type:
+                got = "None" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+                raise ValueError(f"{name} must be a contiguous float32 tensor of shape {wanted} on {self.device}, not {got}")

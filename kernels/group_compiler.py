@@ -1,0 +1,149 @@
+"""Compiling group kernels ahead of their first launch: offline for a target, and in parallel processes.
+
+A GPU launch compiles what is not in Triton's cache on disk, which is filed by content. `compile_ahead` puts it there from several
+processes at once, by the same path as a launch: the key is the same, and the launch finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import triton
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime import driver
+
+from codegen.group import GroupStage
+from codegen.group_triton import function_name, pointers, print_group, sizes
+from kernels.triton_compiler import TARGETS, Compiled, Tile, compile_options, load
+
+_TYPES: Final = {"which": "*i32", "views": "*i32", "scalar_sums": "*fp64", "row_sums": "*fp64", "channel_sums": "*fp64"}
+_SPECIALISED: Final = ("n", "channels")  # of the sizes: whether 16 divides them decides on the width of accesses
+_ALIGNED: Final = [["tt.divisibility", 16]]
+
+
+def pointer_type(name: str) -> str:
+    """The type of a pointer argument as Triton writes it."""
+    return _TYPES.get(name, "*fp32")
+
+
+def compile_stage(stage: GroupStage, target: str, tile: Tile) -> Compiled:
+    """Compile for "sm_80", "sm_90", "sm_100" or "gfx942"; no GPU is needed.
+
+    The code is what the launcher gets for tensors whose channels are a multiple of 16. KeyError for another target.
+    """
+    gpu = TARGETS[target]
+    run_time, compile_time = sizes(stage)
+    signature = {name: pointer_type(name) for name in pointers(stage)}
+    signature |= dict.fromkeys(run_time, "i32") | dict.fromkeys(compile_time, "constexpr")
+    aligned = {(i,): _ALIGNED for i, name in enumerate(signature) if name in (*pointers(stage), *_SPECIALISED)}
+    function = getattr(load(print_group(stage)), function_name(stage))
+    source = ASTSource(function, signature, constexprs=tile_constants(stage, tile), attrs=aligned)
+    with without_line_numbers():
+        compiled = triton.compile(source, target=gpu, options={"num_warps": tile.num_warps, **compile_options(gpu)})
+    return Compiled(compiled.asm, compiled.metadata, gpu, tile)
+
+
+def tile_constants(stage: GroupStage, tile: Tile) -> dict[str, int]:
+    """The compile-time arguments of the stage's function."""
+    return {"BLOCK": tile.channels} if stage.flat else {"BLOCK_ROWS": tile.rows, "BLOCK_CHANNELS": tile.channels}
+
+
+@contextlib.contextmanager
+def without_line_numbers() -> Iterator[None]:
+    """A context in which Triton leaves them out, which takes a fifth of the time of compiling off."""
+    with knobs.compilation.scope():
+        knobs.compilation.disable_line_info = True
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process needs to compile a kernel as a launch would: the source, the types of the pointers, the sizes, the constants."""
+
+    source: str
+    name: str
+    types: tuple[str, ...]
+    sizes: tuple[int, ...]
+    constants: tuple[tuple[str, int], ...]
+    num_warps: int
+    target: tuple[Any, ...]
+
+
+class _Offline:
+    """In place of Triton's driver: a device that need not be there."""
+
+    def __init__(self, target: GPUTarget) -> None:
+        self._target = target
+
+    def get_current_target(self) -> GPUTarget:
+        return self._target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+class _Pointer:
+    """An argument that stands for an aligned tensor of a type."""
+
+    def __init__(self, type: str) -> None:
+        self.dtype = {"*fp32": "float32", "*fp64": "float64", "*i32": "int32"}[type]
+
+    @staticmethod
+    def data_ptr() -> int:
+        return 0
+
+    @staticmethod
+    def ptr_range() -> int:
+        return 0
+
+
+def compile_job(job: Job) -> None:
+    """Compile into Triton's cache. It takes over the process's Triton driver, so it is for processes that launch nothing."""
+    target = GPUTarget(*job.target)
+    driver.set_active(_Offline(target))
+    function = getattr(load(job.source), job.name)
+    arguments = [*map(_Pointer, job.types), *job.sizes]
+    with without_line_numbers():
+        function.warmup(*arguments, grid=(1,), **dict(job.constants), num_warps=job.num_warps, **compile_options(target))
+
+
+class Compilers:
+    """Processes that compile, started when there is work for them. A context: leaving it ends them."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Compilers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def compile(self, jobs: Iterable[Job]) -> None:
+        """Compile all of them. Raises what a compiler raises."""
+        found = list(dict.fromkeys(jobs))
+        if not found:
+            return
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._processes, multiprocessing.get_context("spawn"), _start, (list(sys.path),))
+        list(self._pool.map(compile_job, found))
+
+
+def _start(path: list[str]) -> None:
+    sys.path[:] = path
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = ""  # a compiler needs no context on a GPU
