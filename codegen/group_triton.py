@@ -139,8 +139,9 @@ class _Lines:
 
 
 def _is_literal(op: Instruction) -> bool:
+    """Whether a constant may stand as a Python number, which Triton takes for a float32."""
     value = op.attribute
-    if op.opcode != "constant" or not isinstance(value, float) or not math.isfinite(value):
+    if op.opcode != "constant" or op.type != "f32" or not isinstance(value, float) or not math.isfinite(value):
         return False
     return value > 0 or (value == 0 and math.copysign(1, value) > 0)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from lab_programs import PROGRAMS
 from numpy.typing import NDArray
 from strategies import programs
 from torch.nn import functional
@@ -26,27 +27,6 @@ from kernels.llvm_compiler import FAST, THOROUGH
 from kernels.module import activation
 from kernels.programs import program
 
-PROGRAMS = {
-    "pointwise": "gelu(x) + 0.1*sin(3*x)",
-    "kink": "relu(x)",
-    "linear": "x",
-    "without x": "0.5",
-    "scalar": "param beta = 1.5; x*sigmoid(beta*x)",
-    "channel": "param slope[channel] = 0.25; where(x > 0, x, slope*x)",
-    "scalar and channel": "param a = 0.5; param s[channel] = 0.7; a*x + s*tanh(s*x)",
-    "over tensor": "(x - mean(x))/(std(x) + 0.1)",
-    "over features": "z = (x - mean(x, over=features))/(std(x, over=features) + 0.1); z*sigmoid(z)",
-    "over batch": "z = (x - mean(x, over=batch))/(std(x, over=batch) + 0.1); z*sigmoid(z)",
-    "nested statistics": "u = x - mean(x, over=features); v = u/(rms(u, over=batch) + 0.1); tanh(v) + 0.1*std(v)",
-    "shift": "silu(x) + 0.1*shift(x, 1)",
-    "shift to the left": "silu(x)*sigmoid(shift(x, -3))",
-    "shift further than a layer is wide": "silu(x) + 0.1*shift(x, 100) - 0.1*shift(x, -67)",
-    "shift of an expression": "x + 0.5*shift(tanh(x)*x, 2)",
-    "shift of a parameter": "param s[channel] = 0.5; silu(x) + 0.2*shift(s*x, 1) + 0.1*shift(s, -2)*x",
-    "shift of a statistic": "x*sigmoid(x - shift(mean(x, over=batch), 1))",
-    "everything": "param b = 1; param s[channel] = 0.3; z = (x - mean(x))/(std(x) + 0.1)\n"
-    "silu(b*z) + s*shift(tanh(z), -1)*rms(x, over=features)",
-}
 EACH_PROGRAM = pytest.mark.parametrize("text", PROGRAMS.values(), ids=PROGRAMS)
 ARCHITECTURES = [SMALL, Architecture((16, 24, 8)), Architecture((300,)), Architecture((1, 40)), Architecture((20, 20), outputs=3)]
 EACH_ARCHITECTURE = pytest.mark.parametrize("architecture", ARCHITECTURES, ids=str)
