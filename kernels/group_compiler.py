@@ -7,6 +7,7 @@ processes at once, by the same path as a launch: the key is the same, and the la
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import sys
@@ -120,11 +121,12 @@ def compile_job(job: Job) -> None:
 
 
 class Compilers:
-    """Processes that compile, started when there is work for them. A context: leaving it ends them."""
+    """Processes that compile, started when there is work for them, and what they have done. A context: leaving it ends them."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
+        self._done: set[Job] = set()
 
     def __enter__(self) -> Compilers:
         return self
@@ -135,13 +137,25 @@ class Compilers:
             self._pool = None
 
     def compile(self, jobs: Iterable[Job]) -> None:
-        """Compile all of them. Raises what a compiler raises."""
-        found = list(dict.fromkeys(jobs))
+        """Compile what has not been, longest source first. Raises what a compiler raises."""
+        found = sorted(set(jobs) - self._done, key=lambda job: (-len(job.source), job.source))
         if not found:
             return
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self._processes, multiprocessing.get_context("spawn"), _start, (list(sys.path),))
         list(self._pool.map(compile_job, found))
+        self._done |= set(found)
+
+
+@functools.cache
+def compilers(processes: int) -> Compilers:
+    """Those of this process, which live as long as it does."""
+    return Compilers(processes)
+
+
+def specialised(size: int) -> int:
+    """A size that Triton compiles for as it does for `size`: 1 is compiled in, and of others it matters whether 16 divides them."""
+    return 1 if size == 1 else 16 if size % 16 == 0 else 17
 
 
 def _start(path: list[str]) -> None:

@@ -14,7 +14,7 @@ from triton.runtime import driver
 from codegen.group import NOT_USED, SUMS, VIEWS, GroupStage, Kind, View
 from codegen.group_triton import PACK, function_name, pointers, print_group
 from codegen.instructions import Span
-from kernels.group_compiler import Job, pointer_type, tile_constants, without_line_numbers
+from kernels.group_compiler import Job, pointer_type, specialised, tile_constants, without_line_numbers
 from kernels.triton_compiler import MAX_BLOCK_CHANNELS, Tile, compile_options, load
 from kernels.triton_interpreter import gpu_rounding, interpreted
 
@@ -126,7 +126,7 @@ class StageKernel:
             self.source,
             function_name(self.stage),
             tuple(map(pointer_type, pointers(self.stage))),
-            (*self._numbers(rows, channels), 0, PACK),
+            (*map(specialised, self._numbers(rows, channels)), 0, PACK),
             tuple(tile_constants(self.stage, tile).items()),
             tile.num_warps,
             (target.backend, target.arch, target.warp_size),

@@ -20,6 +20,7 @@ from codegen.function import Activation
 from codegen.group import MEANS, Kind, group
 from codegen.instructions import Span
 from codegen.limits import is_pointwise
+from kernels.group_compiler import Job
 from kernels.group_launch import StageKernel
 from kernels.native import constants_of
 from kernels.programs import SLOPE, make_plan
@@ -68,6 +69,10 @@ class Population:
         self.directions = [direction(structures, order, self.device.type == "cpu") for order in orders]
         self.scalars, self.channels = (self.directions[0].arrays[kind] for kind in ("scalar", "channel"))
         self._stages = [[self._placed(kernel, functions, expressions, slices) for kernel in each.kernels] for each in self.directions]
+
+    def jobs(self, rows: int, channels: int) -> list[Job]:
+        """What compiles all kernels ahead of their launches on slices of rows x channels; for a GPU."""
+        return [kernel.job(rows, channels) for each in self.directions for kernel in each.kernels]
 
     def _placed(
         self, kernel: StageKernel, functions: Sequence[Activation], expressions: Sequence[int], slices: int

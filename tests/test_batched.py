@@ -25,7 +25,7 @@ SHORT = dataclasses.replace(TRAINING, steps=6)
 GROUPS = {
     "pointwise": ["gelu(x) + 0.1*sin(3*x)", "x*sigmoid(1.3*x)", "x*sigmoid(0.4*x)", "relu(x)"],
     "parametric": [PROGRAMS["scalar and channel"], PROGRAMS["scalar"]],
-    "statistics": [PROGRAMS["over features"], PROGRAMS["over batch"]],
+    "statistics": [PROGRAMS["over batch"]],
     "shift": [PROGRAMS["shift"], PROGRAMS["shift of a parameter"]],
 }
 
@@ -43,6 +43,12 @@ def thinned(problem: Problem, every: int) -> Problem:
     return dataclasses.replace(problem, **{name: Points(p.x[::every].copy(), p.y[::every].copy()) for name, p in parts.items()})
 
 
+def doubled(problem: Problem) -> Problem:
+    """The problem with a second target, the square of the first."""
+    parts = {name: getattr(problem, name) for name in ("train", "inside", "outside")}
+    return dataclasses.replace(problem, **{name: Points(p.x, np.hstack([p.y, p.y**2])) for name, p in parts.items()})
+
+
 def together(texts: list[str], tasks: Problems, training: Training) -> list[Losses]:
     return batched.train([program(text) for text in texts], tasks, training, "cpu")
 
@@ -55,10 +61,10 @@ def furthest(one: Losses, other: Losses) -> float:
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_losses_agree_after_50_steps(name: str) -> None:
-    tasks = made()
+    tasks = made() if name == "pointwise" else arranged(made().problems[1:], SMALL)  # in the interpreter 4 networks take 30 s
     for text, found in zip(GROUPS[name], together(GROUPS[name], tasks, TRAINING), strict=True):
         assert furthest(found, trainer.train(program(text), tasks, TRAINING)) < 1e-4
-        assert found.steps.tolist() == [TRAINING.steps] * 2
+        assert found.steps.tolist() == [TRAINING.steps] * len(tasks.problems)
 
 
 def test_everything_agrees() -> None:
@@ -96,13 +102,7 @@ def test_any_training_agrees(training: Training) -> None:
 def test_any_architecture_agrees(architecture: Architecture) -> None:
     tasks = made(architecture)
     if architecture.outputs > 1:
-        doubled = tuple(
-            dataclasses.replace(
-                p, **{n: Points(q.x, np.hstack([q.y, q.y**2])) for n in ("train", "inside", "outside") for q in [getattr(p, n)]}
-            )
-            for p in tasks.problems
-        )
-        tasks = arranged(doubled, architecture)
+        tasks = arranged(tuple(map(doubled, tasks.problems)), architecture)
     (found,) = together(["silu(x)"], tasks, SHORT)
     assert furthest(found, trainer.train(program("silu(x)"), tasks, SHORT)) < 1e-4
 
@@ -131,7 +131,7 @@ def test_a_diverged_network_is_masked_and_harms_no_other() -> None:
     x = other.train.x.copy()
     x[3 * 8 + 5, 0] = math.inf  # in the fourth batch
     poisoned = dataclasses.replace(other, train=Points(x, other.train.y))
-    texts, tasks = [*GROUPS["pointwise"][:2], PROGRAMS["over features"]], arranged((one, poisoned, other), SMALL)
+    texts, tasks = [GROUPS["pointwise"][0], PROGRAMS["over tensor"]], arranged((one, poisoned, other), SMALL)
     expected = together(texts, arranged((one, other), SMALL), SHORT)
     for text, found, clean in zip(texts, together(texts, tasks, SHORT), expected, strict=True):
         alone = trainer.train(program(text), tasks, SHORT)

@@ -21,6 +21,8 @@ from gp.lab.problems import Problems
 from gp.lab.stack import Stack
 from gp.lab.trainer import Losses
 from gp.lab.training import Training
+from gp.workers import cores
+from kernels.group_compiler import compilers
 from kernels.grouping import form_groups
 
 _WARM_UP: Final = 3  # steps before a capture, in which libraries set up what a graph cannot record
@@ -42,6 +44,10 @@ class BatchedTrainer:
             Stack(groups, [problems.problems[k] for k in found], problems.architecture, training, torch.device(device))
             for found in self._sizes.values()
         ]
+        if torch.device(device).type == "cuda":
+            sizes = [(stack, found[0]) for stack, found in zip(self._stacks, self._sizes.values(), strict=True)]
+            jobs = [job for stack, k in sizes for job in stack.jobs(*problems.problems[k].kind[2:])]
+            compilers(max(1, cores() // torch.cuda.device_count())).compile(jobs)
 
     def train(self) -> list[Losses]:
         """Train every network from its initial weights and measure it; one result for each candidate, in their order."""

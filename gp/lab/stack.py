@@ -19,6 +19,7 @@ from codegen.function import Activation
 from gp.lab.network import Architecture
 from gp.lab.problems import Points, Problem
 from gp.lab.training import Loss, Training
+from kernels.group_compiler import Job
 from kernels.population import Population
 
 
@@ -89,6 +90,12 @@ class Stack:
         self._optimizer = torch.optim.Adam(
             self._parameters, lr=self._rate, betas=training.betas, eps=training.epsilon, fused=True, capturable=device.type == "cuda"
         )
+
+    def jobs(self, *rows: int) -> list[Job]:
+        """What compiles the kernels for batches, and for so many points, ahead of their launches; for a GPU."""
+        widths = {weight.shape[2] for weight, _ in self._layers[:-1]}
+        shapes = [(count, width) for count in (self._x.shape[2], *rows) for width in widths]
+        return [job for part in self._parts for shape in shapes for job in part.population.jobs(*shape)]
 
     def reset(self) -> None:
         """Go back to the initial weights, before the first step."""
