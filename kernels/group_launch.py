@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from codegen.instructions import Span
 from kernels.group_compiler import Job, pointer_type, specialised, tile_constants, without_line_numbers
 from kernels.triton_compiler import MAX_BLOCK_CHANNELS, Tile, compile_options, load
 from kernels.triton_interpreter import gpu_rounding, interpreted
+from kernels.tuning import NARROW, WORTHWHILE, device_name, kernel_class, timer, tuned
 
 # A program takes several tiles once this many programs are left: it reads the constants of its slice and branches once, and writes
 # one part of each sum. 8 programs of 4 warps for each of 132 multiprocessors are what an H100 runs at a time with 64 registers.
@@ -64,6 +66,8 @@ class StageKernel:
         self.interpret = interpret
         self.source = print_group(stage)
         name = function_name(stage)
+        longest = max(len(member.kernel.live()) for member in stage.members)
+        self._kind = kernel_class("group flat" if stage.flat else "group structured", "f32", longest)
         self._function: Any = interpreted(self.source, name) if interpret else getattr(load(self.source), name)
 
     def views(self, device: torch.device) -> Tensor | None:
@@ -92,36 +96,63 @@ class StageKernel:
         for `row_mean` rows, for channels channels behind that. `written`: the tensors, of the shape of x, that the values go to; slices of
         no expression get none. Gives the sums by span in float64: (slices, slots), (slices, slots, rows) or (slices, slots, channels).
         """
+
+        def run(tile: Tile) -> dict[Span, Tensor]:
+            return self._run(which, arrays, views, written, shape, tile)
+
+        return run(self._tile(shape, which.device, run))
+
+    def _run(
+        self,
+        which: Tensor,
+        arrays: Mapping[Kind, Tensor],
+        views: Tensor | None,
+        written: Sequence[Tensor],
+        shape: tuple[int, int, int],
+        tile: Tile,
+    ) -> dict[Span, Tensor]:
         slices, rows, channels = shape
         stage, device = self.stage, which.device
-        plan = cut(stage, group_tile(stage, self._warp_size(), channels), slices, rows, channels)
-        row_parts = plan.parts // plan.channel_blocks
+        plan = cut(stage, tile, slices, rows, channels)
         parts = {
             Span.SCALAR: (slices, stage.outputs[Span.SCALAR], plan.parts),
             Span.ROW: (slices, stage.outputs[Span.ROW], plan.channel_blocks, rows),
-            Span.CHANNEL: (slices, stage.outputs[Span.CHANNEL], row_parts, channels),
+            Span.CHANNEL: (slices, stage.outputs[Span.CHANNEL], plan.parts // plan.channel_blocks, channels),
         }
         sums = {span: torch.empty(parts[span], dtype=torch.float64, device=device) for span in SUMS if stage.outputs[span]}
         tensors: dict[str, Tensor | None] = {"which": which, "views": views, **{str(kind): t for kind, t in arrays.items()}}
         tensors |= {f"result{k}": t for k, t in enumerate(written)} | {f"{span.name.lower()}_sums": t for span, t in sums.items()}
         arguments = [tensors[name] for name in pointers(stage)]
         numbers = (*self._numbers(rows, channels), plan.tiles, PACK)
-        constants = tile_constants(stage, plan.tile)
+        constants = tile_constants(stage, tile)
         grid = (slices, plan.parts)
         if self.interpret:
             with gpu_rounding():
                 self._function[grid](*arguments, *numbers, **constants)
         else:
             options = compile_options(driver.active.get_current_target())
-            # A launch may compile, and must then find the key that `compile_ahead` used.
+            # A launch may compile, and must then find the key under which `kernels.group_compiler` has done so.
             with without_line_numbers():
-                self._function[grid](*arguments, *numbers, **constants, num_warps=plan.tile.num_warps, **options)
+                self._function[grid](*arguments, *numbers, **constants, num_warps=tile.num_warps, **options)
         return {span: t.sum(2) if t.shape[2] > 1 else t.squeeze(2) for span, t in sums.items()}
+
+    def _tile(self, shape: tuple[int, int, int], device: torch.device, run: Callable[[Tile], object]) -> Tile:
+        """The tile that was found to be the fastest for such kernels, or the static one; see `kernels.tuning`."""
+        channels = shape[2]
+        if self.interpret:
+            return group_tile(self.stage, 32, channels)
+        warp_size = int(driver.active.get_current_target().warp_size)
+        if any(self.stage.outputs[span] for span in SUMS):
+            return group_tile(self.stage, warp_size, channels)
+        large = math.prod(shape) >= WORTHWHILE
+        seconds = timer(lambda choice: run(group_tile(self.stage, warp_size, channels, choice.num_warps))) if large else None
+        choice = tuned(device_name(device.index), self._kind, NARROW, seconds)
+        return group_tile(self.stage, warp_size, channels, NUM_WARPS if choice is None else choice.num_warps)
 
     def job(self, rows: int, channels: int) -> Job:
         """What compiles this kernel ahead of its launch on slices of rows x channels, for the GPU of this process."""
         target = driver.active.get_current_target()
-        tile = group_tile(self.stage, int(target.warp_size), channels)
+        tile = self._tile((0, rows, channels), torch.device("cuda", torch.cuda.current_device()), lambda _: None)
         return Job(
             self.source,
             function_name(self.stage),
@@ -134,9 +165,6 @@ class StageKernel:
 
     def _numbers(self, rows: int, channels: int) -> tuple[int, ...]:
         return (rows * channels,) if self.stage.flat else (rows, channels)
-
-    def _warp_size(self) -> int:
-        return 32 if self.interpret else int(driver.active.get_current_target().warp_size)
 
 
 def _padded(views: tuple[View, ...], count: int, unused: View) -> list[View]:

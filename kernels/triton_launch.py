@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Kernel
 from codegen.triton import function_name, print_kernel, sums_over_rows
 from kernels.dtypes import DTYPES
-from kernels.triton_compiler import Tile, choose_tile, compile_options, load_function
+from kernels.triton_compiler import LONG_BODY, MASK_BOUND_BODY, Tile, choose_tile, compile_options, load_function
 from kernels.triton_interpreter import gpu_rounding, interpreted
+from kernels.tuning import ANY, NARROW, VECTOR, WORTHWHILE, Choice, device_name, kernel_class, timer, tuned
 
 # Where there are sums per channel, a program takes several tiles of rows once this many programs are left (8 for each of 128
 # multiprocessors), and at most _MAX_TILES of them: fewer partial results to write and add up.
@@ -38,6 +39,8 @@ class GpuKernel:
         self.source = print_kernel(kernel)
         name = function_name(kernel)
         self._function: Any = interpreted(self.source, name) if interpret else load_function(kernel, self.source)
+        self._length = len(kernel.live())
+        self._kind = kernel_class("flat" if kernel.flat else "structured", kernel.storage, self._length)
         self._compute = DTYPES["f64" if COMPUTE[kernel.storage] == "f64" else "f32"]
 
     def __call__(self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int) -> list[torch.Tensor]:
@@ -53,16 +56,39 @@ class GpuKernel:
         scalars = [t for t, i in zip(inputs, self.kernel.inputs, strict=True) if i.span is Span.SCALAR]
         with torch.no_grad(), gpu_rounding() if self.interpret else torch.cuda.device(like.device):
             packed = [_pack(scalars, self._compute, like.device)] if scalars else []
-            if self.kernel.flat:
-                results = self._run_flat(tensors, packed, like)
-            else:
-                results = self._run_structured(tensors, packed, like, rows, channels)
+
+            def run(tile: Tile) -> list[torch.Tensor]:
+                if self.kernel.flat:
+                    return self._run_flat(tensors, packed, like, tile)
+                return self._run_structured(tensors, packed, like, (rows, channels), tile)
+
+            results = run(self._tile(like, channels, run))
             return [r if o.span is Span.ELEMENT else r.sum(0) for r, o in zip(results, self.kernel.outputs, strict=True)]
 
-    def _run_flat(self, tensors: list[torch.Tensor], packed: list[torch.Tensor], like: torch.Tensor) -> list[torch.Tensor]:
+    def _tile(self, like: torch.Tensor, channels: int, run: Callable[[Tile], object]) -> Tile:
+        """The tile that was found to be the fastest for such kernels, or the static one; see `kernels.tuning`."""
+        if self.interpret:
+            return choose_tile(self.kernel, 32, channels)
+        warp_size = int(driver.active.get_current_target().warp_size)
+        if not self._tunable(warp_size):
+            return choose_tile(self.kernel, warp_size, channels)
+
+        def tile(choice: Choice) -> Tile:
+            block = choice.num_warps * warp_size * choice.vectors * VECTOR // like.element_size()
+            return choose_tile(self.kernel, warp_size, channels, choice.num_warps, block)
+
+        choices = ANY if self._length <= LONG_BODY and like.element_size() >= 4 else NARROW
+        seconds = timer(lambda choice: run(tile(choice))) if like.numel() >= WORTHWHILE else None
+        choice = tuned(device_name(like.device.index), self._kind, choices, seconds)
+        return choose_tile(self.kernel, warp_size, channels) if choice is None else tile(choice)
+
+    def _tunable(self, warp_size: int) -> bool:
+        """Whether a clock may decide: not where sums are made, nor where one element a thread is all that fits."""
+        return all(o.span is Span.ELEMENT for o in self.kernel.outputs) and not (warp_size == 64 and self._length > MASK_BOUND_BODY)
+
+    def _run_flat(self, tensors: list[torch.Tensor], packed: list[torch.Tensor], like: torch.Tensor, tile: Tile) -> list[torch.Tensor]:
         """Two launches when 16 does not divide the size: all but the last elements, in 128-bit accesses, then those."""
         size = like.numel()
-        tile = choose_tile(self.kernel, self._warp_size())
         body = size - size % _DIVISOR
         pieces = [(start, stop, cdiv(stop - start, tile.channels)) for start, stop in ((0, body), (body, size)) if start < stop]
         results = self._allocate(like, {Span.SCALAR: (sum(programs for _, _, programs in pieces),)})
@@ -77,9 +103,9 @@ class GpuKernel:
         return results
 
     def _run_structured(
-        self, tensors: list[torch.Tensor], packed: list[torch.Tensor], like: torch.Tensor, rows: int, channels: int
+        self, tensors: list[torch.Tensor], packed: list[torch.Tensor], like: torch.Tensor, shape: tuple[int, int], tile: Tile
     ) -> list[torch.Tensor]:
-        tile = choose_tile(self.kernel, self._warp_size(), channels)
+        rows, channels = shape
         row_tiles, channel_blocks = cdiv(rows, tile.rows), cdiv(channels, tile.channels)
         sizes, row_blocks = [rows, channels], row_tiles
         if sums_over_rows(self.kernel):
@@ -108,9 +134,6 @@ class GpuKernel:
         else:
             options = compile_options(driver.active.get_current_target())
             self._function[(programs,)](*arguments, **constants, num_warps=tile.num_warps, **options)
-
-    def _warp_size(self) -> int:
-        return 32 if self.interpret else int(driver.active.get_current_target().warp_size)
 
     def _check(self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int) -> torch.Tensor:
         """The first ELEMENT input, once all inputs are known to fit."""

@@ -81,7 +81,7 @@ OPCODES: dict[str, Callable[..., Any]] = {
     "to_float": lambda i: i.astype(f"f{i.itemsize}"), "bits": lambda x: x.view(f"i{x.itemsize}"),
     "from_bits": lambda i: i.view(f"f{i.itemsize}"),
 }  # fmt: skip
-ELSEWHERE = {"input", "constant", "call", "widen", "narrow"}
+ELSEWHERE = {"input", "constant", "call", "apply", "widen", "narrow"}
 SPECIAL = [0.0, -0.0, 1.0, -1.5, 2.5, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 3.0e38, 16777217.0]
 
 
