@@ -8,12 +8,14 @@ Order 1 is therefore the backward pass, order 2 the backward pass of the backwar
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 from codegen.asymptotics import guard_products
 from codegen.build import Function, LearnableParameter, build
 from codegen.derivative import Result, derivative, pullback
-from codegen.graph import Node, source
+from codegen.graph import Node, rebuild, source, with_args
 from codegen.instructions import Span
 from codegen.limits import is_pointwise, may_be_undefined, settled
 from codegen.simplify import simplify
@@ -48,8 +50,28 @@ def activation(program: Program) -> Activation:
     function = build(program)
     graph = simplify([function.result])[0]
     structures, constants = abstract([graph])
-    spans = ",".join(f"{p.name}:{'channel' if p.per_channel else 'scalar'}" for p in function.parameters)
-    return Activation(function, graph, structures[0], constants, f"{spans}|{serialise(structures)}")
+    return Activation(function, graph, structures[0], constants, _key(function.parameters, structures[0]))
+
+
+def with_learnable_constants(function: Activation) -> Activation:
+    """The same function with each constant as a learnable scalar, behind the parameters of its own: what constants are fitted with.
+
+    Structural numbers (0, 1, 2, 1/2, whole exponents) stay. Constants of one value are one parameter. Their names, `fitted.0`, ... in the
+    order of `constants`, cannot be a program's.
+    """
+    added = tuple(LearnableParameter(f"fitted.{k}", False, value) for k, value in enumerate(function.constants))
+
+    def visit(node: Node, args: tuple[Node, ...]) -> Node:
+        return source(added[cast(int, node.attribute)].name, Span.SCALAR) if node.name == "slot" else with_args(node, args)
+
+    structure = rebuild([function.structure], visit)[0]
+    inner = replace(function.function, parameters=(*function.parameters, *added))
+    return Activation(inner, function.graph, structure, (), _key(inner.parameters, structure))
+
+
+def _key(parameters: Sequence[LearnableParameter], structure: Node) -> str:
+    spans = ",".join(f"{p.name}:{'channel' if p.per_channel else 'scalar'}" for p in parameters)
+    return f"{spans}|{serialise([structure])}"
 
 
 @functools.lru_cache(maxsize=4096)

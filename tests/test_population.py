@@ -12,6 +12,7 @@ from lab_programs import PROGRAMS
 from strategies import programs
 from torch import Tensor
 
+from codegen.function import with_learnable_constants
 from codegen.operators import FUNCTIONS, Operator
 from grammar import catalog, format_program
 from grammar.tree import Program
@@ -150,6 +151,31 @@ def test_constants_are_arguments() -> None:
     assert Population([program("x*tanh(2.9*x)")], 3, "cpu").directions[0] is stack.population.directions[0]
     assert max(stack.error(0), stack.error(1)) < 2e-6
     assert not torch.equal(stack.run()[0][0], Stack(texts[::-1]).run()[0][0])
+
+
+def test_gradients_of_constants() -> None:
+    """Constants that are made learnable, against the program with parameters in their place."""
+    texts = ["x*tanh(1.3*x) - 0.7*sin(1.3*x)", "param b = 0.4; gelu(b*x + 0.3) + 3^x"]
+    as_parameters = [
+        "param p = 1.3; param q = 0.7; x*tanh(p*x) - q*sin(p*x)",
+        "param b = 0.4; param d = 3; param c = 0.3; gelu(b*x + c) + d^x",
+    ]
+    functions = [with_learnable_constants(program(text)) for text in texts]
+    assert [tuple(p.initial for p in f.parameters) for f in functions] == [(1.3, 0.7), (0.4, 3.0, 0.3)]
+    reference = Stack(as_parameters)
+    stack = Stack(texts)
+    stack.population = Population(functions, 2, "cpu")
+    stack.scalars = reference.scalars = 0.2 + torch.rand(4, 3)
+    expected, found = reference.run(), stack.run()
+    for k, text in enumerate(as_parameters):
+        assert reference.error(k) < 5e-6
+        count = len(program(text).parameters)
+        assert found[2] is not None
+        assert expected[2] is not None
+        rows = slice(2 * k, 2 * k + 2)
+        for got, wanted in zip(found[:2], expected[:2], strict=True):
+            torch.testing.assert_close(got[rows], wanted[rows])
+        torch.testing.assert_close(found[2][rows, :count], expected[2][rows, :count])
 
 
 @settings(max_examples=12, phases=(Phase.explicit, Phase.generate))  # a smaller example would take minutes to find
