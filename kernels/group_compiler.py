@@ -23,12 +23,22 @@ from triton.compiler import ASTSource
 from triton.runtime import driver
 
 from codegen.group import GroupStage
-from codegen.group_triton import function_name, pointers, print_group, sizes
-from kernels.triton_compiler import TARGETS, Compiled, Tile, compile_options, load
+from codegen.group_triton import PACK, function_name, pointers, print_group, sizes
+from kernels.triton_compiler import MAX_BLOCK_CHANNELS, TARGETS, Compiled, Tile, compile_options, load
 
 _TYPES: Final = {"which": "*i32", "views": "*i32", "scalar_sums": "*fp64", "row_sums": "*fp64", "channel_sums": "*fp64"}
 _SPECIALISED: Final = ("n", "channels")  # of the sizes: whether 16 divides them decides on the width of accesses
+NUM_WARPS: Final = 4
 _ALIGNED: Final = [["tt.divisibility", 16]]
+
+
+def group_tile(stage: GroupStage, warp_size: int, channels: int, num_warps: int = NUM_WARPS) -> Tile:
+    """The tile of a program: `PACK` elements a thread, one 128-bit access."""
+    block = num_warps * warp_size * PACK
+    if stage.flat:
+        return Tile(1, block, num_warps)
+    width = min(triton.next_power_of_2(max(channels, 1)), MAX_BLOCK_CHANNELS, block)
+    return Tile(block // width, width, num_warps)
 
 
 def pointer_type(name: str) -> str:
@@ -77,6 +87,15 @@ class Job:
     constants: tuple[tuple[str, int], ...]
     num_warps: int
     target: tuple[Any, ...]
+
+
+def make_job(stage: GroupStage, tile: Tile, target: GPUTarget, rows: int, channels: int) -> Job:
+    """What compiles a stage for launches on slices of rows x channels with that tile."""
+    run_time = (rows * channels,) if stage.flat else (rows, channels)
+    types = tuple(map(pointer_type, pointers(stage)))
+    constants = tuple(tile_constants(stage, tile).items())
+    gpu = (target.backend, target.arch, target.warp_size)
+    return Job(print_group(stage), function_name(stage), types, (*map(specialised, run_time), 0, PACK), constants, tile.num_warps, gpu)
 
 
 class _Offline:

@@ -15,15 +15,14 @@ from triton.runtime import driver
 from codegen.group import NOT_USED, SUMS, VIEWS, GroupStage, Kind, View
 from codegen.group_triton import PACK, function_name, pointers, print_group
 from codegen.instructions import Span
-from kernels.group_compiler import Job, pointer_type, specialised, tile_constants, without_line_numbers
-from kernels.triton_compiler import MAX_BLOCK_CHANNELS, Tile, compile_options, load
+from kernels.group_compiler import NUM_WARPS, Job, group_tile, make_job, tile_constants, without_line_numbers
+from kernels.triton_compiler import Tile, compile_options, load
 from kernels.triton_interpreter import gpu_rounding, interpreted
 from kernels.tuning import NARROW, WORTHWHILE, device_name, kernel_class, timer, tuned
 
 # A program takes several tiles once this many programs are left: it reads the constants of its slice and branches once, and writes
 # one part of each sum. 8 programs of 4 warps for each of 132 multiprocessors are what an H100 runs at a time with 64 registers.
 PROGRAMS: Final = 1056
-NUM_WARPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,6 @@ class Cut:
     tiles: int
     parts: int
     channel_blocks: int
-
-
-def group_tile(stage: GroupStage, warp_size: int, channels: int, num_warps: int = NUM_WARPS) -> Tile:
-    """The tile of a program: `PACK` elements a thread, one 128-bit access."""
-    block = num_warps * warp_size * PACK
-    if stage.flat:
-        return Tile(1, block, num_warps)
-    width = min(triton.next_power_of_2(max(channels, 1)), MAX_BLOCK_CHANNELS, block)
-    return Tile(block // width, width, num_warps)
 
 
 def cut(stage: GroupStage, tile: Tile, slices: int, rows: int, channels: int) -> Cut:
@@ -153,15 +143,7 @@ class StageKernel:
         """What compiles this kernel ahead of its launch on slices of rows x channels, for the GPU of this process."""
         target = driver.active.get_current_target()
         tile = self._tile((0, rows, channels), torch.device("cuda", torch.cuda.current_device()), lambda _: None)
-        return Job(
-            self.source,
-            function_name(self.stage),
-            tuple(map(pointer_type, pointers(self.stage))),
-            (*map(specialised, self._numbers(rows, channels)), 0, PACK),
-            tuple(tile_constants(self.stage, tile).items()),
-            tile.num_warps,
-            (target.backend, target.arch, target.warp_size),
-        )
+        return make_job(self.stage, tile, target, rows, channels)
 
     def _numbers(self, rows: int, channels: int) -> tuple[int, ...]:
         return (rows * channels,) if self.stage.flat else (rows, channels)

@@ -10,11 +10,10 @@ from lab_programs import PROGRAMS
 from triton import knobs
 
 from codegen.group import GroupStage, group
-from codegen.group_triton import PACK, function_name, pointers, print_group, sizes
+from codegen.group_triton import PACK, print_group
 from codegen.instructions import Span
 from codegen.limits import is_pointwise
-from kernels.group_compiler import Compilers, Job, compile_stage, pointer_type, specialised, tile_constants
-from kernels.group_launch import group_tile
+from kernels.group_compiler import Compilers, Job, compile_stage, group_tile, make_job, specialised
 from kernels.grouping import form_groups
 from kernels.programs import SLOPE, make_plan, program
 from kernels.report import read
@@ -31,12 +30,7 @@ def stages(texts: Sequence[str], order: int) -> tuple[GroupStage, ...]:
 
 def job(stage: GroupStage, target: str, size: int = 32) -> Job:
     gpu = TARGETS[target]
-    tile = group_tile(stage, gpu.warp_size, size)
-    run_time = [specialised(size) for name in sizes(stage)[0] if name not in ("tiles", "turns")]
-    return Job(
-        print_group(stage), function_name(stage), tuple(map(pointer_type, pointers(stage))), (*run_time, 0, PACK),
-        tuple(tile_constants(stage, tile).items()), tile.num_warps, (gpu.backend, gpu.arch, gpu.warp_size),
-    )  # fmt: skip
+    return make_job(stage, group_tile(stage, gpu.warp_size, size), gpu, size, size)
 
 
 @pytest.fixture
