@@ -19,20 +19,15 @@ Arguments: `which` (int32, the expression of each slice; none if negative), the 
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from codegen.group import NOT_USED, SPANS, SUMS, GroupStage, Kind, StageMember
-from codegen.instructions import Instruction, Span
+from codegen.instructions import Span
 from codegen.kernel import Kernel
-from codegen.outline import function_body
-from codegen.triton import spell, spell_constant
+from codegen.scalar_triton import ScalarLines, indented, print_function
 
 PACK: Final = 4
-_NESTED: Final = 8  # levels of expressions within a line, so that it can still be read
 # Instructions up to which an expression is spelled out for each element of a thread: turning the elements takes about six.
 _UNROLLED: Final = 10
 _TENSORS: Final[dict[Kind, str]] = {"x": "x", "x_view": "x", "cotangent": "cotangent", "cotangent_view": "cotangent"}
@@ -63,7 +58,7 @@ def print_group(stage: GroupStage) -> str:
     lines = ["import triton", "import triton.language as tl"]
     applied = (str(m.kernel.block.instructions[i].attribute) for m in stage.members for i in m.kernel.live() if _applies(m.kernel, i))
     for name in sorted(set(applied)):
-        lines += ["", "", *_function(name)]
+        lines += ["", "", *print_function(name)]
     for number, member in enumerate(stage.members):
         body = _Body(member)
         lines += ["", "", *body.expression(number), "", "", *body.run(number, stage)]
@@ -74,101 +69,13 @@ def _applies(kernel: Kernel, index: int) -> bool:
     return kernel.block.instructions[index].opcode == "apply"
 
 
-class _Lines:
-    """Lines for a kernel's instructions, whose inputs are called `names`.
-
-    Finite float constants, and values that one instruction alone uses, stand within the line that uses them: Triton takes 40 us for each
-    assignment, a third of what an operation costs it.
-    """
-
-    def __init__(self, kernel: Kernel, names: Mapping[str, str]) -> None:
-        self.code = kernel.block.instructions
-        self.live = kernel.live()
-        self._names = names
-
-    def name(self, index: int) -> str:
-        """What the value of an instruction is called."""
-        op = self.code[index]
-        return self._names[str(op.attribute)] if op.opcode == "input" else f"v{index}"
-
-    def lines(self, indices: Sequence[int], results: Sequence[int]) -> list[str]:
-        """The lines of some instructions, and of the constants that they or `results` need by name."""
-        lines: list[str] = []
-        named: set[int] = set()
-        within: dict[int, tuple[str, int]] = {}  # an instruction that stands within another: its text, and how deep it is nested
-        uses = Counter(a for i in indices for a in self.code[i].args)
-        for index in indices:
-            op = self.code[index]
-            literal = [op.opcode != "apply" and _is_literal(self.code[a]) for a in op.args]
-            if all(literal[:2]):  # Python would compute it
-                literal = [False] * len(literal)
-            args, depth = [], 0
-            for a, written in zip(op.args, literal, strict=True):
-                if a in within:
-                    text, deep = within.pop(a)
-                    depth = max(depth, deep)
-                elif written:
-                    text = repr(self.code[a].attribute)
-                else:
-                    text = self.name(a)
-                    lines += self._constant(a, named)
-                args.append(text)
-            text = _spelled(op, args, [self.code[a] for a in op.args])
-            if uses[index] == 1 and index not in results and depth < _NESTED and op.span is not Span.SCALAR:
-                within[index] = (f"({text})", depth + 1)
-            else:
-                lines.append(f"v{index} = {text}")
-        for index in results:
-            lines += self._constant(index, named)
-        return lines
-
-    def _constant(self, index: int, named: set[int]) -> list[str]:
-        """The line of a constant that is needed by name, once."""
-        if self.code[index].opcode != "constant" or index in named:
-            return []
-        named.add(index)
-        return [f"v{index} = {spell_constant(self.code[index])}"]
-
-    def varying(self) -> list[int]:
-        """The instructions that are computed for each element."""
-        return [i for i in self.live if self.code[i].span is not Span.SCALAR and self.code[i].opcode != "input"]
-
-    def fixed(self) -> list[int]:
-        """Those that are the same for a whole slice."""
-        return [i for i in self.live if self.code[i].span is Span.SCALAR and self.code[i].opcode not in ("input", "constant")]
-
-
-def _is_literal(op: Instruction) -> bool:
-    """Whether a constant may stand as a Python number, which Triton takes for a float32."""
-    value = op.attribute
-    if op.opcode != "constant" or op.type != "f32" or not isinstance(value, float) or not math.isfinite(value):
-        return False
-    return value > 0 or (value == 0 and math.copysign(1, value) > 0)
-
-
-def _spelled(op: Instruction, args: list[str], operands: list[Instruction]) -> str:
-    if op.opcode == "apply":
-        return f"{op.attribute}_({', '.join(args)})"
-    return spell(op, args, [o.type for o in operands])
-
-
-def _function(name: str) -> list[str]:
-    """An operator as a function that is called."""
-    kernel = function_body(name)
-    body = _Lines(kernel, {i.name: i.name for i in kernel.inputs})
-    result = kernel.outputs[0].index
-    lines = [*body.lines(body.varying(), [result]), f"return {body.name(result)}"]
-    head = f"def {name}_({', '.join(i.name for i in kernel.inputs)}):"
-    return ["@triton.jit(noinline=True)", head, *_indented(lines)]
-
-
 class _Body:
     """One expression: its value and sums at one element, and at the elements of a thread."""
 
     def __init__(self, member: StageMember) -> None:
         self._member = member
         kernel = member.kernel
-        self._lines = _Lines(kernel, {label: _variable(*slot) for label, slot in member.slots.items()})
+        self._lines = ScalarLines(kernel, {label: _variable(*slot) for label, slot in member.slots.items()})
         code = kernel.block.instructions
         used = [i for i in kernel.live() if code[i].opcode == "input"]
         self._elements = [self._lines.name(i) for i in used if code[i].span is not Span.SCALAR]
@@ -181,7 +88,7 @@ class _Body:
         results = [o.index for o in self._member.kernel.outputs]
         lines = self._lines.lines(self._lines.varying(), results)
         lines.append("return " + ", ".join(self._lines.name(i) for i in results))
-        return ["@triton.jit", f"def expression{number}({', '.join([*self._elements, *self._scalars])}):", *_indented(lines)]
+        return ["@triton.jit", f"def expression{number}({', '.join([*self._elements, *self._scalars])}):", *indented(lines)]
 
     def run(self, number: int, stage: GroupStage) -> list[str]:
         """A result takes the place of the first, second, ... element that is read, which is not needed any more."""
@@ -202,7 +109,7 @@ class _Body:
         found = [_packed(position[key]) if key in position else ", ".join(["zero"] * PACK) for key in _results(stage)]
         lines.append("return " + ", ".join(found))
         arguments = [*map(_packed, self._elements), *self._raw, "turns"]
-        return ["@triton.jit", f"def run{number}({', '.join(arguments)}):", *_indented(lines)]
+        return ["@triton.jit", f"def run{number}({', '.join(arguments)}):", *indented(lines)]
 
     def call(self, number: int) -> str:
         """`run` where all variables of the stage are known in packs."""
@@ -219,10 +126,6 @@ def _variable(kind: Kind, slot: int) -> str:
 
 def _packed(name: str) -> str:
     return ", ".join(f"{name}_{j}" for j in range(PACK))
-
-
-def _indented(lines: Iterable[str], by: int = 1) -> list[str]:
-    return ["    " * by + line for line in lines]
 
 
 def _results(stage: GroupStage) -> list[tuple[Span, int]]:
@@ -246,10 +149,10 @@ def _choose(stage: GroupStage) -> list[str]:
         if high - low == 1:
             return [calls[low]]
         middle = (low + high) // 2
-        return [f"if expression_0 < {middle}:", *_indented(tree(low, middle)), "else:", *_indented(tree(middle, high))]
+        return [f"if expression_0 < {middle}:", *indented(tree(low, middle)), "else:", *indented(tree(middle, high))]
 
     arguments = ", ".join(map(_packed, [*_variables(stage), "expression", "turns"]))
-    return ["@triton.jit", f"def choose({arguments}):", *_indented([*tree(0, len(calls)), f"return {names}"])]
+    return ["@triton.jit", f"def choose({arguments}):", *indented([*tree(0, len(calls)), f"return {names}"])]
 
 
 def _kernel(stage: GroupStage) -> list[str]:
@@ -266,7 +169,7 @@ def _kernel(stage: GroupStage) -> list[str]:
     return [
         decorator,
         f"def {function_name(stage)}({signature}):",
-        *_indented([*head, "for tile in range(tiles):", *_indented(tile), *tail]),
+        *indented([*head, "for tile in range(tiles):", *indented(tile), *tail]),
     ]
 
 
