@@ -30,6 +30,7 @@ from codegen.scalar_triton import ScalarLines, indented, print_function
 PACK: Final = 4
 # Instructions up to which an expression is spelled out for each element of a thread: turning the elements takes about six.
 _UNROLLED: Final = 10
+_ZERO: Final = "tl.full((), 0.0, tl.float32)"
 _TENSORS: Final[dict[Kind, str]] = {"x": "x", "x_view": "x", "cotangent": "cotangent", "cotangent_view": "cotangent"}
 
 
@@ -95,12 +96,13 @@ class _Body:
         outputs = len(self._member.kernel.outputs)
         places = [*self._elements, *(f"more{k}" for k in range(outputs - len(self._elements)))]
         results = [f"r{k}" for k in range(outputs)]
-        lines = ["zero = tl.full((), 0.0, tl.float32)", *self._lines.lines(self._lines.fixed(), [])]
+        lines = [f"zero = {_ZERO}", *self._lines.lines(self._lines.fixed(), [])]
         if len(self._lines.varying()) <= _UNROLLED:
             for j in range(PACK):
                 lines.append(f"{', '.join(f'{p}_{j}' for p in places[:outputs])} = {self._call(number, j)}")
         else:
-            lines += [f"{p}_{j} = zero" for p in places[len(self._elements) :] for j in range(PACK)]
+            # Each a value of its own: Triton takes a name that is given an equal one for a name that the loop does not change.
+            lines += [f"{p}_{j} = {_ZERO}" for p in places[len(self._elements) :] for j in range(PACK)]
             lines += ["for turn in range(turns):", f"    {', '.join(results)} = {self._call(number, 0)}"]
             for k, place in enumerate(places):
                 new = [*(f"{place}_{j}" for j in range(1, PACK)), results[k] if k < outputs else f"{place}_0"]
