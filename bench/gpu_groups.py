@@ -1,0 +1,202 @@
+"""The cases of `python -m bench.gpu` for many candidates at once: kernels of groups, and training steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from triton import knobs
+
+from bench.gpu_measure import Case, Timed
+from bench.gpu_model import group_clocks, group_work, seconds, step_seconds, step_work
+from bench.programs import random_programs
+from codegen.function import Activation
+from gp.lab import batched, trainer
+from gp.lab.data import instances
+from gp.lab.network import SMALL, Architecture
+from gp.lab.problems import Problems, problems
+from gp.lab.protocol import measurement
+from gp.lab.stack import Stack
+from gp.lab.training import Training
+from gp.workers import cores
+from grammar import catalog
+from kernels.gpus import Gpu
+from kernels.group_compiler import compile_stage, compilers, group_tile
+from kernels.grouping import form_groups
+from kernels.population import Population, direction
+from kernels.programs import SLOPE, program
+from kernels.triton_compiler import TARGETS
+
+# Half of the candidates are these, the others random programs of 2 to 8 operators, as a search has them in its first generations.
+_CATALOGUE: Final = (
+    "gelu", "relu", "silu", "mish", "tanh", "softplus", "selu", "lisht", "gelusine", "gmtu", "sigmoid", "softsign", "hardswish",
+    "gaussian", "logish", "tanhexp",
+)  # fmt: skip
+_SEED: Final = 4
+_ROUNDS: Final = 3  # of what takes a second
+_AGREEMENT_STEPS: Final = 50
+
+
+@functools.cache
+def candidates(count: int) -> tuple[Activation, ...]:
+    """So many functions of x alone, catalogue and random ones in turn; after 32 the random ones again, with other constants."""
+    found: list[Activation] = []
+    while len(found) < count:
+        drawn = random_programs(len(_CATALOGUE), 2, 8, seed=_SEED, constants=len(found))
+        for name, text in zip(_CATALOGUE, drawn, strict=True):
+            found += [program(catalog.entry(name).text), program(text)]
+    return tuple(found[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the cases are run with: by default what the lab trains at standard fidelity."""
+
+    groups: tuple[int, ...] = (16, 32)
+    slices: int = 2688  # 32 candidates of 84 networks
+    rows: int = 64
+    channels: int = 32
+    candidates: tuple[int, ...] = (32, 256)
+    problems: int = 84
+    architecture: Architecture = SMALL
+    training: Training = measurement("standard").training
+    agreeing: int = 8
+
+    def tasks(self) -> Problems:
+        """The networks' problems: the search set's, as many as wanted, with as many seeds as are needed."""
+        found = instances("search")
+        seeds = -(-self.problems // len(found))
+        return problems(found[: self.problems], tuple(range(seeds)), self.architecture)
+
+
+def group_cases(sizes: Sizes, device: torch.device) -> Iterator[Case]:
+    """Each way on a stack of slices, against a kernel for each candidate."""
+    for count in sizes.groups:
+        shape = (sizes.slices, sizes.rows, sizes.channels)
+        what = f"{count} expressions on {sizes.slices:,} x {sizes.rows} x {sizes.channels}"
+        for way in (0, 1):
+            name = f"{what}, {('forward (value and slope)', 'backward')[way]}"
+            predict = functools.partial(_predict_group, candidates(count), shape, way)
+            yield Case("groups", name, "s/call", predict, functools.partial(_each_way, candidates(count), shape, way, device))
+
+
+def _predict_group(functions: Sequence[Activation], shape: tuple[int, int, int], way: int, gpu: Gpu) -> float:
+    slices, rows, channels = shape
+    return seconds(gpu, group_work(slices * rows * channels, group_clocks(functions, gpu))[way])
+
+
+def _each_way(functions: Sequence[Activation], shape: tuple[int, int, int], way: int, device: torch.device) -> Mapping[str, Timed]:
+    each = shape[0] // len(functions)
+    x = torch.randn(each * len(functions), *shape[1:], device=device)
+    together = Population(functions, each, device)
+    alone = [Population([function], each, device) for function in functions]
+    if device.type == "cuda":
+        jobs = [job for made in (together, *alone) for job in made.jobs(*shape[1:])]
+        compilers(cores()).compile(jobs)
+    values, slope = torch.empty_like(x), torch.empty_like(x)
+
+    def run(made: Population, at: slice) -> None:
+        if way == 0:
+            made.forward(x[at], values[at], slope[at])
+        else:
+            made.backward(slope[at], x[at], values[at])
+
+    def one_by_one() -> None:
+        for k, made in enumerate(alone):
+            run(made, slice(k * each, (k + 1) * each))
+
+    return {"one kernel": Timed(lambda: run(together, slice(None))), "a kernel for each candidate": Timed(one_by_one)}
+
+
+def compile_cases(sizes: Sizes, target: str) -> Iterator[Case]:
+    """What a group takes to compile in one process, with an empty cache. Nothing is predicted."""
+    for count in sizes.groups:
+        what = f"compiling a group of {count} for {target}, one process"
+        contenders = functools.partial(_compiled, candidates(count), target)
+        yield Case("groups", what, "s/expression", None, contenders, rounds=1)
+
+
+def _compiled(functions: Sequence[Activation], target: str) -> Mapping[str, Timed]:
+    structures = list({f.key: f for f in functions}.values())
+    stage = direction(structures, SLOPE, interpret=False).kernels[-1].stage
+    tile = group_tile(stage, TARGETS[target].warp_size, channels=32)
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder, knobs.cache.scope():
+            knobs.cache.dir = folder
+            compile_stage(stage, target, tile)
+
+    return {"compile": Timed(run, len(structures))}
+
+
+def training_cases(sizes: Sizes, device: torch.device) -> Iterator[Case]:
+    """Training steps, whether their losses are those of the CPU's compiled trainer, and how fast that is."""
+    for count in sizes.candidates:
+        what = f"{count} candidates, {sizes.problems} networks each, as a CUDA graph"
+        rates = {"candidates/s": count / sizes.training.steps, "steps/s": 1.0}
+        predict = functools.partial(_predict_step, sizes, count)
+        contenders = functools.partial(_steps, sizes, count, device)
+        yield Case("training", what, "s/step", predict, contenders, rates=rates, rounds=_ROUNDS)
+    each = {f"candidates/s on {cores()} cores, if all are as fast": float(cores())}
+    what = "compiled CPU trainer, a candidate on one core"
+    yield Case("training", what, "s/candidate", None, functools.partial(_on_cpu, sizes), rates=each, rounds=_ROUNDS)
+    what = f"losses of {sizes.agreeing} candidates after {_AGREEMENT_STEPS} steps against the CPU trainer"
+    yield Case("training", what, "relative", figures=functools.partial(agreement, sizes, device))
+
+
+def _predict_step(sizes: Sizes, count: int, gpu: Gpu) -> float:
+    functions, inputs = candidates(count), max(i.inputs for i in instances("search")[: sizes.problems])
+    clocks, groups = group_clocks(functions, gpu), len(form_groups(functions))
+    work = step_work(sizes.architecture, inputs, sizes.training.batch, count * sizes.problems, sizes.problems, clocks, groups)
+    return step_seconds(gpu, work)
+
+
+def _steps(sizes: Sizes, count: int, device: torch.device) -> Mapping[str, Timed]:
+    functions, tasks = candidates(count), sizes.tasks()
+    groups = [[functions[k] for k in group] for group in form_groups(functions)]
+    stack = Stack(groups, tasks.problems, tasks.architecture, sizes.training, device)
+    if device.type == "cuda":
+        compilers(cores()).compile(stack.jobs())
+
+    def timed(run: Callable[[], None]) -> Timed:
+        def whole() -> None:
+            stack.reset()
+            with batched.exact_products():
+                run()
+
+        return Timed(whole, sizes.training.steps)
+
+    def launched() -> None:
+        for _ in range(sizes.training.steps):
+            stack.step()
+
+    return {"graph": timed(lambda: batched.run_steps(stack)), "launched one by one": timed(launched)}
+
+
+def _on_cpu(sizes: Sizes) -> Mapping[str, Timed]:
+    made = trainer.Trainer(candidates(1)[0], sizes.tasks(), sizes.training)
+    return {"compiled": Timed(made.train)}
+
+
+def agreement(sizes: Sizes, device: torch.device) -> Mapping[str, float]:
+    """The largest relative difference of a network's losses, among those that neither diverged; and the networks that one alone lost."""
+    functions, tasks = candidates(sizes.agreeing), sizes.tasks()
+    short = dataclasses.replace(sizes.training, steps=min(_AGREEMENT_STEPS, sizes.training.steps))
+    there = batched.train(functions, tasks, short, device)
+    here = [trainer.train(function, tasks, short) for function in functions]
+    pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(there, here, strict=True) for name in ("inside", "outside")]
+    one, other = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
+    both = np.isfinite(one) & np.isfinite(other)
+    distances = np.abs(one - other)[both] / np.abs(other)[both]
+    differing = float(np.sum(np.isfinite(one) != np.isfinite(other)))
+    return {
+        "largest difference": float(np.max(distances, initial=0.0)),
+        "median difference": float(np.median(distances)) if distances.size else 0.0,
+        "diverged on one side alone": differing,
+    }
