@@ -1,7 +1,7 @@
 """A run's record, which is also its checkpoint: one SQLite file, in a directory with the hall of fame as files beside it.
 
-run.sqlite          settings and versions; every candidate with its lineage and fate; what each seed of each of them measured, and the
-                    seconds it took; the state of the search after its last generation
+run.sqlite          settings and versions, and on which devices it was; every candidate with its lineage and fate; what each seed of
+                    each of them measured, and the seconds it took; the state of the search after its last generation
 hall_of_fame.json   the best, measured again; the same for the same seed, byte for byte
 hall_of_fame/NN.act the best as files that `gp show` and `gp.activation` read
 
@@ -134,6 +134,20 @@ class RunStore(Observer):
     def config(self) -> Config:
         """The settings that the run was begun with."""
         return Config(**json.loads(read_about(self.folder)["config"]))
+
+    @property
+    def device(self) -> str | None:
+        """What measured last, as `note_device` was told."""
+        found = read_about(self.folder).get("devices")
+        return None if found is None else str(json.loads(found)[-1][0])
+
+    def note_device(self, device: str, hardware: str) -> None:
+        """Record what measures from now on: the name of the device (`gp.lab.devices`), and what that is."""
+        devices = json.loads(read_about(self.folder).get("devices", "[]"))
+        if [device, hardware] not in devices[-1:]:
+            value = json.dumps([*devices, [device, hardware]])
+            with self._writing():
+                self._connection.execute("INSERT OR REPLACE INTO about VALUES ('devices', ?)", (value,))
 
     def close(self) -> None:
         """Close the file and let others write it."""

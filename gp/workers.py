@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import importlib
 import os
 import pickle
@@ -17,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -47,7 +48,7 @@ class Failure:
 
 
 class _Worker:
-    def __init__(self, prepare: str, memory: int) -> None:
+    def __init__(self, prepare: str, memory: int, place: str) -> None:
         ours, theirs = socket.socketpair()
         environment = os.environ | dict.fromkeys(_ONE_THREAD, "1")
         life = f"import sys; sys.path[:] = {sys.path!r}; from gp.workers import serve; serve({theirs.fileno()}, {prepare!r}, {memory})"
@@ -57,6 +58,7 @@ class _Worker:
         )
         theirs.close()
         self.connection = Connection(ours.detach())
+        self.place = place
         self.index = -1  # of the job in hand
         self.limit = 0.0
         self.deadline = time.monotonic() + _START_LIMIT
@@ -67,7 +69,7 @@ class _Worker:
         self.index, self.limit = index, job.limit
         if self._began is not None:
             self._begin()
-        self.connection.send(job)
+        self.connection.send(dataclasses.replace(job, arguments=(*job.arguments, self.place)) if self.place else job)
 
     def _begin(self) -> None:
         self._began = time.monotonic()
@@ -109,16 +111,18 @@ class Workers:
 
     `prepare` ("package.module:name") is called in each of them first; what it takes does not count towards the limit of a job.
     `memory`: the bytes of data that a worker may have with its job, 0 for no limit. Linux alone counts them; elsewhere there is none.
+    `places`: a name for each worker, such as that of its GPU, which its jobs get as their last argument; who replaces it takes it over.
     `busy`: the seconds that workers have had a job in hand, all of them together, without those in which they started and prepared.
     """
 
-    def __init__(self, count: int, prepare: str = "", memory: int = 0) -> None:
+    def __init__(self, count: int, prepare: str = "", memory: int = 0, places: Sequence[str] = ()) -> None:
         if count < 1:
             raise ValueError(f"there must be at least one worker, not {count}")
         self.count = count
         self.busy = 0.0
         self._prepare = prepare
         self._memory = memory
+        self._places = tuple(places)
         self._idle: list[_Worker] = []
         self._working: list[_Worker] = []
 
@@ -136,7 +140,7 @@ class Workers:
         try:
             while waiting or self._working:
                 while waiting and len(self._working) < self.count:
-                    worker = self._idle.pop() if self._idle else _Worker(self._prepare, self._memory)
+                    worker = self._idle.pop() if self._idle else _Worker(self._prepare, self._memory, self._vacant())
                     self._working.append(worker)
                     index, job = waiting.popleft()
                     try:
@@ -179,6 +183,11 @@ class Workers:
         for worker in list(self._working):
             self._release(worker)
             worker.end()
+
+    def _vacant(self) -> str:
+        """The first place that no worker has."""
+        taken = {worker.place for worker in (*self._idle, *self._working)}
+        return next((place for place in self._places if place not in taken), "")
 
 
 def cores() -> int:

@@ -18,6 +18,12 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no device is named, tests train on the CPU, whose numbers are the same every time."""
+    monkeypatch.setattr("gp.lab.devices._may_have_gpus", lambda: False)
+
+
 @pytest.fixture
 def one_torch_thread() -> Iterator[None]:
     """For many small operations, at each of which the threads of a busy machine would wait for each other."""

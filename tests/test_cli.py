@@ -358,6 +358,7 @@ def test_doctor_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert found["cache"]["writable"] is True
     assert found["environment"]["GP_CACHE_DIR"] == found["cache"]["folder"]
     assert all(found["backends"][name]["usable"] for name in ("llvm", "eager"))
+    assert found["backends"]["batched"]["usable"] == bool(found["devices"])
     assert all(state["detail"] for state in found["backends"].values())
 
 

@@ -290,7 +290,7 @@ def test_help_loads_no_lab() -> None:
 
 def test_interrupted_and_resumed(folder: Path) -> None:
     """Ctrl-C on a terminal keeps what was measured; the same command measures the rest, and the numbers are those of one run."""
-    arguments = ["relu", "--fidelity", "quick", "--seeds", "0:9", "--workers", "1", "--json", "a.json"]
+    arguments = ["relu", "--fidelity", "quick", "--seeds", "0:9", "--device", "cpu", "--workers", "1", "--json", "a.json"]
     command = [sys.executable, "-m", "gp", "lab", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
     terminal, end = os.openpty()

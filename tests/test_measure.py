@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 
 from gp.lab import evaluate, evaluation, measure
+from gp.lab import pool as pool_module
 from gp.lab.data import BoxSampling, DataError, Instance, Range, Raw, Split, instance
 from gp.lab.evaluation import BASELINE, canonical, outcomes
-from gp.lab.measure import ResultCache, SeedResult, measure_seed, outcome
+from gp.lab.measure import Backend, ResultCache, SeedResult, measure_seed, outcome
 from gp.lab.network import Architecture
+from gp.lab.pool import CpuPool
 from gp.lab.protocol import Measurement, measurement
 from gp.lab.score import Outcome, score
 from gp.workers import Failure, Job, Workers
@@ -46,26 +48,26 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DiskCache:
     return cache
 
 
-class Here(Workers):
-    """Instead of processes: each job in this one when it is asked for, and noted; those of the texts `lost` fail."""
+class Here(CpuPool):
+    """Instead of processes: each task in this one when it is asked for, and noted; those of the texts `lost` fail."""
 
     lost: tuple[str, ...] = ()
 
-    def __init__(self, count: int = 1, prepare: str = "") -> None:
-        super().__init__(count, prepare)
+    def __init__(self, backend: Backend = "compiled") -> None:
+        super().__init__(backend=backend)
+        self.backend = backend
         self.done: list[tuple[str, int]] = []
 
-    def run(self, jobs: Any) -> Any:
-        for number, job in enumerate(jobs):
-            text, what, seed, backend = job.arguments
+    def measure(self, tasks: Any, what: Measurement) -> Any:
+        for number, (text, seed) in enumerate(tasks):
             self.done.append((text, seed))
-            yield number, Failure("lost") if text in self.lost else measure_seed(text, what, seed, backend)
+            yield number, Failure("lost") if text in self.lost else measure_seed(text, what, seed, self.backend)
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> type[Here]:
     """`evaluate` without processes."""
-    monkeypatch.setattr(evaluation, "Workers", Here)
+    monkeypatch.setattr(evaluation, "open_pool", lambda device, workers, backend: Here(backend))
     return Here
 
 
@@ -131,6 +133,7 @@ OTHERS: dict[str, Callable[[], tuple[str, int, Measurement, Any]]] = {
     "text": lambda: ("silu(2*x)", 0, QUICK, "compiled"),
     "seed": lambda: ("silu(x)", 1, QUICK, "compiled"),
     "backend": lambda: ("silu(x)", 0, QUICK, "eager"),
+    "device": lambda: ("silu(x)", 0, QUICK, "batched"),
     "steps": lambda: ("silu(x)", 0, measurement("standard", data=DATA), "compiled"),
     "epsilon": lambda: ("silu(x)", 0, replaced(training=dataclasses.replace(QUICK.training, epsilon=1e-7)), "compiled"),
     "loss": lambda: ("silu(x)", 0, replaced(training=dataclasses.replace(QUICK.training, loss="huber")), "compiled"),
@@ -239,7 +242,7 @@ def test_an_interrupted_measurement_goes_on_with_the_same_result(monkeypatch: py
 
 def test_what_goes_wrong_is_a_reason_and_is_tried_again() -> None:
     texts = ["x +", "tanh(x)", "unknown(x)"]
-    with Workers(1) as pool:
+    with CpuPool() as pool:
         pairs = list(outcomes(texts, TWO_SEEDS, pool))
         found = dict(pairs)
         assert sorted(k for k, _ in pairs) == [0, 1, 2]  # once, though both seeds fail
@@ -326,7 +329,7 @@ def test_the_same_program_by_two_names_is_measured_once() -> None:
 @pytest.mark.parametrize("expression", ["silu(x", "no_such_name", "x + y", "import os"])
 def test_a_mistake_in_one_expression_is_raised_before_anything_is_trained(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
-    monkeypatch.setattr(evaluation, "Workers", lambda *_, **__: started.append(1))
+    monkeypatch.setattr(evaluation, "open_pool", lambda *_, **__: started.append(1))
     with pytest.raises(DSLError, match="line 1"):
         evaluate(["tanh", expression], "quick", data=DATA)
     assert not started
@@ -367,7 +370,7 @@ def test_what_takes_too_long_is_a_row_with_a_reason(monkeypatch: pytest.MonkeyPa
         assert limit == QUICK.limit
         return Job(function, arguments, 30.0 if arguments[0] in ("tanh(x)", GELU) else 1e-6)
 
-    monkeypatch.setattr(evaluation, "Job", hasty)
+    monkeypatch.setattr(pool_module, "Job", hasty)
     slow, quick = evaluate(["silu", "tanh(x)"], "quick", data=DATA, workers=1)
     assert slow["reason"] == "took longer than 1e-06 s"
     assert {k for k, value in slow.items() if value is not None} == {"expression", "program", "reason"}

@@ -23,7 +23,7 @@ from gp.lab.data import instances
 from gp.run_store import FILE, RunDirectoryError, read_about, read_best, read_progress
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "gp", "run"]
+COMMAND = [sys.executable, "-m", "gp", "run", "--device", "cpu"]
 SMALL = ["--population", "8", "--generations", "2", "--steps", "20", "--seed", "5"]
 SMALL += [word for setting in ("islands=2", "finalists=2", "hall=2", "tuned=0", "gate=2") for word in ("--set", setting)]
 

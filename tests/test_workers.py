@@ -306,6 +306,20 @@ def test_a_worker_killed_from_outside_is_replaced(one: Workers) -> None:
     assert found == 2
 
 
+def test_every_worker_has_a_place_which_the_one_that_replaces_it_takes_over() -> None:
+    with Workers(2, places=("cuda:0", "cuda:3")) as workers:
+        both = [job("place_after", 0.0), job("place_after", 0.0)]
+        assert results(workers, *both) == ["cuda:0", "cuda:3"]
+        for bad, reason in (
+            (job("leave_place", 3), "the worker ended (exit status 3)"),
+            (job("place_after", 60.0, limit=0.2), "took longer than 0.2 s"),
+        ):
+            assert results(workers, bad) == [Failure(reason)]
+            assert set(results(workers, *both)) == {"cuda:0", "cuda:3"}
+        next(workers.run([job("place_after", 0.0), job("place_after", 60.0)]))  # and one that is dropped
+        assert set(results(workers, *both)) == {"cuda:0", "cuda:3"}
+
+
 def test_there_must_be_a_worker() -> None:
     with pytest.raises(ValueError, match="at least one worker, not 0"):
         Workers(0)

@@ -46,6 +46,15 @@ def sleep(seconds: float) -> float:
     return seconds
 
 
+def place_after(seconds: float, place: str) -> str:
+    time.sleep(seconds)
+    return place
+
+
+def leave_place(status: int, place: str) -> None:
+    os._exit(status)
+
+
 def note_process_and_sleep(file: Path, seconds: float) -> None:
     file.write_text(str(os.getpid()))
     time.sleep(seconds)

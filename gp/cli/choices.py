@@ -1,8 +1,14 @@
-"""The words that options of `gp show` and `gp run` take; on their own, so that `gp --help` imports no code generator."""
+"""The words that options of several commands take; on their own, so that `gp --help` imports no code generator."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+DEVICES: Final = "auto, cpu, cuda (all GPUs), cuda:1 or several such as cuda:0,cuda:2"
+DeviceName = Annotated[str, typer.Option("--device", help=f"What trains: {DEVICES}; auto: the GPUs, if there are any that work.")]
 
 
 class Emit(StrEnum):

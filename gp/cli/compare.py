@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gp.cli.errors import CommandError
+from gp.cli.choices import DeviceName
+from gp.cli.errors import CommandError, warn
 from gp.cli.lab_options import Data, Expressions, Fidelities, Fidelity, Json, Seeds, Set, WorkerCount, read_measurement, read_programs
 
 if TYPE_CHECKING:
     from gp.cli.lab_report import Report
     from gp.lab.comparison import Pair
+    from gp.lab.pool import Pool
     from gp.lab.protocol import Measurement
     from gp.lab.score import Outcome
 
@@ -30,6 +32,7 @@ def compare(
     seeds: Seeds = None,
     set_: Set = None,
     data: Data = None,
+    device: DeviceName = "auto",
     workers: WorkerCount = None,
     json_: Json = None,
 ) -> None:
@@ -42,20 +45,23 @@ def compare(
     from gp.cli.output import check_output  # noqa: PLC0415
     from gp.lab import comparison  # noqa: PLC0415
     from gp.lab.evaluation import row  # noqa: PLC0415
+    from gp.lab.pool import open_pool  # noqa: PLC0415
     from gp.lab.score import Outcome, score  # noqa: PLC0415
+    from gp.workers import cores  # noqa: PLC0415
 
     if json_ is not None:
         check_output("--json", json_)
     programs = _different(expressions)
     what, source = read_measurement(fidelity, seeds, set_, data)
-    results = _measure(programs, what, workers)
+    with open_pool(device, workers or cores(), say=warn) as pool:
+        results = _measure(programs, what, pool)
     found = {name: result for name, result in results.items() if isinstance(result, Outcome)}
     if len(found) < 2:
         reasons = "; ".join(f"{name} has no score: {result}" for name, result in results.items() if isinstance(result, str))
         raise CommandError(f"there are no two activations to compare, since {reasons}")
     best = min(found.values(), key=lambda outcome: score(outcome, what).score)
     rows = [{"expression": name, "program": programs[name], **row(result, best, what)} for name, result in results.items()]
-    report = Report(what, fidelity.value, source, "compiled", tuple(programs), rows)
+    report = Report(what, fidelity.value, source, pool.method, tuple(programs), rows)
     _show(report, comparison.compare(found, what), json_)
 
 
@@ -80,15 +86,13 @@ def _different(expressions: Sequence[str]) -> dict[str, str]:
     return programs
 
 
-def _measure(programs: Mapping[str, str], what: Measurement, workers: int | None) -> dict[str, Outcome | str]:
+def _measure(programs: Mapping[str, str], what: Measurement, pool: Pool) -> dict[str, Outcome | str]:
     """By name, what came of each activation's networks or why there is nothing."""
     from gp.cli.lab_progress import measuring  # noqa: PLC0415
     from gp.lab.evaluation import outcomes  # noqa: PLC0415
-    from gp.lab.measure import PREPARE  # noqa: PLC0415
-    from gp.workers import Workers, cores  # noqa: PLC0415
 
     names, texts = list(programs), list(programs.values())
-    with measuring(dict(zip(texts, names, strict=True)), what) as on_seed, Workers(workers or cores(), prepare=PREPARE) as pool:
+    with measuring(dict(zip(texts, names, strict=True)), what, pool.method) as on_seed:
         found = dict(outcomes(texts, what, pool, on_seed=on_seed))
     return {name: found[k] for k, name in enumerate(names)}
 

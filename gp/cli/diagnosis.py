@@ -36,7 +36,8 @@ def diagnose() -> dict[str, Any]:
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "backends": {
             "llvm": _tried(lambda: _run("llvm", "cpu"), "compiled for this processor"),
-            "triton": _triton(),
+            "triton": _triton(lambda: _run("triton", "cuda"), "compiled for the GPU"),
+            "batched": _triton(_train, "training of many candidates at once on the GPU (gp run, lab and compare: --device)"),
             "interpret": _tried(lambda: _run("interpret", "cpu"), "Triton's interpreter on CPU tensors; for checks, it is slow"),
             "offline": _tried(_compile_offline, "code for sm_80, sm_90, sm_100 and gfx942 without a GPU (gp show --emit, --report)"),
             "eager": _tried(lambda: _run("eager", "cpu"), "plain torch operations on any device"),
@@ -107,9 +108,10 @@ def _devices() -> list[dict[str, Any]]:
     ]
 
 
-def _triton() -> dict[str, Any]:
+def _triton(attempt: Callable[[], None], detail: str) -> dict[str, Any]:
+    """What needs a GPU."""
     if torch.cuda.is_available():
-        return _tried(lambda: _run("triton", "cuda"), "compiled for the GPU")
+        return _tried(attempt, detail)
     build = next((f"for {n} {v}" for n, v in (("CUDA", torch.version.cuda), ("ROCm", torch.version.hip)) if v), "for the CPU alone")
     return {"usable": False, "detail": f"no GPU that torch can use; this torch is built {build}"}
 
@@ -121,6 +123,13 @@ def _run(backend: str, device: str) -> None:
     expected = torch.nn.functional.silu(x)
     if not torch.allclose(y, expected, atol=1e-6):
         raise ArithmeticError(f"wrong numbers: {y.tolist()} instead of {expected.tolist()}")
+
+
+def _train() -> None:
+    from gp.lab.chunks import check  # noqa: PLC0415 - takes Triton, which is not there on every system
+
+    for k in range(torch.cuda.device_count()):
+        check(f"cuda:{k}")
 
 
 def _compile_offline() -> None:

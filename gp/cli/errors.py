@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import typer
+
 
 class CommandError(Exception):
     """Something that the user has to change; its text is the whole message. The command ends with status 2."""
 
 
+def warn(message: str) -> None:
+    """Tell the user something, and go on."""
+    typer.echo(f"gp: {message}", err=True)
+
+
 def explain(error: BaseException) -> str | None:
     """The message for an error that the user can mend, or None for one that is ours."""
-    from grammar import DSLError  # noqa: PLC0415 - only where there is an error; commands that need no parser start without it
+    from gp.lab.devices import DeviceError  # noqa: PLC0415 - only where there is an error; commands that need no lab start without it
+    from grammar import DSLError  # noqa: PLC0415 - and no parser
 
-    if isinstance(error, CommandError | DSLError):
+    if isinstance(error, CommandError | DSLError | DeviceError):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

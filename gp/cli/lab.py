@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gp.cli.errors import CommandError
+from gp.cli.choices import DeviceName
+from gp.cli.errors import CommandError, warn
 from gp.cli.lab_options import (
     Backends,
     Data,
@@ -25,7 +26,7 @@ from gp.cli.lab_options import (
 
 if TYPE_CHECKING:
     from gp.cli.lab_report import Report, Row
-    from gp.lab.measure import Backend
+    from gp.lab.pool import Pool
     from gp.lab.protocol import Measurement
 
 
@@ -41,8 +42,9 @@ def lab(
     set_: Set = None,
     data: Data = None,
     protocol: Annotated[Protocols, typer.Option(help="paper: raw errors on data as they are, as in arXiv 2602.05688.")] = Protocols.LAB_V1,
+    device: DeviceName = "auto",
     workers: WorkerCount = None,
-    backend: Annotated[Backends, typer.Option(help="eager: plain torch, many times slower.")] = Backends.COMPILED,
+    backend: Annotated[Backends, typer.Option(help="Of the CPU. eager: plain torch, many times slower.")] = Backends.COMPILED,
     json_: Json = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a picture of the results, .png or .svg.")] = None,
 ) -> None:
@@ -65,18 +67,22 @@ def lab(
         check_matplotlib()
     programs = {name: text for name, text, _ in read_programs(expressions)}
     what, source = read_measurement(fidelity, seeds, set_, data, protocol.value)
-    rows = _measure(programs, what, backend.value, workers)
-    _show(Report(what, fidelity.value, source, backend.value, tuple(programs), rows), json_, plot)
+    from gp.lab.pool import open_pool  # noqa: PLC0415
+    from gp.workers import cores  # noqa: PLC0415
+
+    with open_pool(device, workers or cores(), backend=backend.value, say=warn) as pool:
+        rows = _measure(programs, what, pool)
+    _show(Report(what, fidelity.value, source, pool.method, tuple(programs), rows), json_, plot)
 
 
-def _measure(programs: dict[str, str], what: Measurement, backend: Backend, workers: int | None) -> list[Row]:
+def _measure(programs: dict[str, str], what: Measurement, pool: Pool) -> list[Row]:
     """A row for each activation, and one for gelu."""
     from gp.cli.lab_progress import measuring  # noqa: PLC0415
     from gp.lab.evaluation import BASELINE, canonical, evaluate_programs  # noqa: PLC0415
 
     programs = {**programs, BASELINE: canonical(BASELINE)}
-    with measuring({text: name for name, text in programs.items()}, what, backend) as on_seed:
-        return evaluate_programs(tuple(programs.items()), what, workers=workers, backend=backend, on_seed=on_seed)
+    with measuring({text: name for name, text in programs.items()}, what, pool.method) as on_seed:
+        return evaluate_programs(tuple(programs.items()), what, pool, on_seed=on_seed)
 
 
 def _show(report: Report, json_: Path | None, plot: Path | None) -> None:

@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from gp.cli.errors import CommandError
 from gp.lab.data import DataError
 from gp.lab.evaluation import OnSeed, known
-from gp.lab.measure import Backend
+from gp.lab.measure import Method
 from gp.lab.protocol import Measurement
 
 _NAME: Final = 32  # characters
@@ -91,12 +91,12 @@ def make_progress(names: Mapping[str, str], seeds: int, known: int) -> Progress:
 
 
 @contextlib.contextmanager
-def measuring(names: Mapping[str, str], what: Measurement, backend: Backend = "compiled") -> Iterator[OnSeed]:
+def measuring(names: Mapping[str, str], what: Measurement, method: Method) -> Iterator[OnSeed]:
     """What to tell of each seed that is done. `names`: of the activations by program text, in the order in which they are measured.
 
     Ctrl-C ends the command with a message and status 130. Raises CommandError for data that cannot be used.
     """
-    progress = make_progress(names, len(what.seeds), known(tuple(names), what, backend))
+    progress = make_progress(names, len(what.seeds), known(tuple(names), what, method))
     try:
         with progress:
             yield progress.on_seed

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gp.cli.choices import Parameters, Preset, Strategy
-from gp.cli.errors import CommandError
+from gp.cli.choices import DEVICES, DeviceName, Parameters, Preset, Strategy
+from gp.cli.errors import CommandError, warn
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from gp.cli.progress import View
     from gp.evolution.engine import Engine, Observer
-    from gp.run import Run
-    from gp.run_store import RunStore
+    from gp.run import Run, Watch
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
@@ -37,7 +36,9 @@ def run(
     preset: Annotated[Preset | None, typer.Option(help="About 3 minutes, an hour or four hours on 2 cores.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting. May be repeated.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same hall of fame, with any number of workers.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same hall of fame on the CPU, with any number of workers.")
+    ] = None,
     population: Annotated[int | None, typer.Option(help="Candidates in a generation.")] = None,
     generations: Annotated[int | None, typer.Option(help="Generations, the first random one included.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps of the first stage; the others have 3 and 10 times as many.")] = None,
@@ -50,7 +51,8 @@ def run(
         typer.Option(metavar="EXPR|FILE|RUN", help="Start from these as well: expressions, files, runs."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory for the results; by default runs/TIME.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that train; by default one for each core.")] = None,
+    device: DeviceName = "auto",
+    workers: Annotated[int | None, typer.Option(help="Processes that train on the CPU; by default one for each core.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print all settings as TOML, and run nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
@@ -68,7 +70,9 @@ def run(
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.cli.starting_points import with_seeds  # noqa: PLC0415
     from gp.evolution.config import ConfigError  # noqa: PLC0415
+    from gp.evolution.evaluator import Evaluator  # noqa: PLC0415
     from gp.evolution.settings import configure, to_toml  # noqa: PLC0415
+    from gp.run import execute  # noqa: PLC0415
     from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
 
     options = {
@@ -82,8 +86,8 @@ def run(
             typer.echo(to_toml(settings), nl=False)
             return
         folder = out or _new_folder()
-        with RunStore.create(folder, settings) as store:
-            done = _execute(store, settings.workers, View(quiet, json_, log, tensorboard))
+        with Evaluator(settings.workers, settings.memory, device, warn) as evaluator, RunStore.create(folder, settings) as store:
+            done = execute(settings, store, evaluator, _watch(View(quiet, json_, log, tensorboard)))
     except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
     _report(done, json_)
@@ -92,7 +96,8 @@ def run(
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")],
     *,
-    workers: Annotated[int | None, typer.Option(help="Processes that train; by default as many as the run was begun with.")] = None,
+    device: Annotated[str | None, typer.Option(help=f"What trains: {DEVICES}; by default what the run was on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that train on the CPU; by default as many as in the beginning.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the hall of fame.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the hall of fame as JSON; progress goes to standard error.")] = False,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what happens as lines of JSON.")] = None,
@@ -104,29 +109,29 @@ def resume(
     fame is shown.
     """
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.run import go_on  # noqa: PLC0415
     from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
 
     if workers is not None and workers < 1:
         raise CommandError(f"--workers must be 1 or more, not {workers}")
     try:
         with RunStore.resume(folder) as store:
-            done = _execute(store, workers or store.config.workers, View(quiet, json_, log, tensorboard))
+            done = go_on(store, device, workers, _watch(View(quiet, json_, log, tensorboard)), warn)
     except RunDirectoryError as error:
         raise CommandError(str(error)) from error
     _report(done, json_)
 
 
-def _execute(store: RunStore, workers: int, view: View) -> Run:
-    """The search that a record is of, from where it is, watched."""
+def _watch(view: View) -> Watch:
+    """What shows and writes a search, and lets Ctrl-C end it."""
     from gp.cli.progress import watching  # noqa: PLC0415
-    from gp.run import execute  # noqa: PLC0415
 
     @contextlib.contextmanager
     def watch(engine: Engine) -> Iterator[list[Observer]]:
         with watching(engine, view) as observers, _interruptible(engine):
             yield observers
 
-    return execute(store.config, store, workers, watch)
+    return watch
 
 
 def _report(run: Run, as_json: bool) -> None:

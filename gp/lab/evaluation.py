@@ -10,29 +10,27 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from gp.lab.data import DataError, Instance, SetName
-from gp.lab.measure import FUNCTION, PREPARE, Backend, ResultCache, SeedResult, outcome
+from gp.lab.measure import Backend, Method, ResultCache, SeedResult, outcome
+from gp.lab.pool import Pool, open_pool
 from gp.lab.protocol import FidelityName, Measurement, ProtocolName, measurement
 from gp.lab.score import Outcome, difference, score
-from gp.workers import Failure, Job, Workers, cores
+from gp.workers import Failure, cores
 from grammar import catalog, format_program
 from kernels.programs import program
 
 BASELINE: Final = "gelu"
-_EAGER_LIMIT: Final = 100.0  # times as long as compiled code may take
 # The columns of a row, before and after those of the families.
 _BEFORE: Final = ("score", "difference", "low", "high", "inward", "outward")
 _AFTER: Final = ("fit", "fits", "ood_loss", "diverged", "seconds", "reason")
 OnSeed = Callable[[str, int], None]
 
 
-def outcomes(
-    texts: Sequence[str], what: Measurement, workers: Workers, *, backend: Backend = "compiled", on_seed: OnSeed | None = None
-) -> Iterator[tuple[int, Outcome | str]]:
+def outcomes(texts: Sequence[str], what: Measurement, pool: Pool, *, on_seed: OnSeed | None = None) -> Iterator[tuple[int, Outcome | str]]:
     """(number of the text, what came of its networks or why there is nothing) as each is done; what is on disk first.
 
     `on_seed` is told of every seed of a text that is done, found or measured.
     """
-    cache = ResultCache(what, backend)
+    cache = ResultCache(what, pool.method)
     found: dict[tuple[int, int], SeedResult | Failure] = {}
     missing: list[tuple[int, int]] = []
     for k, text in enumerate(texts):
@@ -60,13 +58,11 @@ def outcomes(
         if result is not None:
             yield k, result
     reported = set()
-    limit = what.limit * (_EAGER_LIMIT if backend == "eager" else 1.0)
-    jobs = [Job(FUNCTION, (texts[k], what, seed, backend), limit) for k, seed in missing]
-    for number, result in workers.run(jobs):
+    for number, measured in pool.measure([(texts[k], seed) for k, seed in missing], what):
         k, seed = missing[number]
-        found[k, seed] = result
-        if isinstance(result, SeedResult):
-            cache.put(texts[k], seed, result)
+        found[k, seed] = measured
+        if isinstance(measured, SeedResult):
+            cache.put(texts[k], seed, measured)
         if on_seed is not None:
             on_seed(texts[k], seed)
         total = finished(k)
@@ -75,9 +71,9 @@ def outcomes(
             yield k, total
 
 
-def known(texts: Sequence[str], what: Measurement, backend: Backend = "compiled") -> int:
+def known(texts: Sequence[str], what: Measurement, method: Method = "compiled") -> int:
     """How many results, one for each text and seed, are on disk."""
-    cache = ResultCache(what, backend)
+    cache = ResultCache(what, method)
     return sum(cache.get(text, seed) is not None for text in texts for seed in what.seeds)
 
 
@@ -93,6 +89,7 @@ def evaluate(
     data: tuple[Instance, ...] | SetName = "search",
     seeds: Sequence[int] | None = None,
     protocol: ProtocolName = "lab-v1",
+    device: str = "auto",
     workers: int | None = None,
     backend: Backend = "compiled",
     on_seed: OnSeed | None = None,
@@ -100,34 +97,31 @@ def evaluate(
     """Score activations in the lab: a row for each, in the order given; `pandas.DataFrame(rows)` makes a table of them.
 
     `expressions`: texts, catalogue names or `.act` files. `data`: "search", "validation" or a tuple of instances. `seeds`: those
-    of data and weights, by default 0, 1, ... as many as the fidelity has. `workers`: processes, by default one a core.
+    of data and weights, by default 0, 1, ... as many as the fidelity has. `device`: "cpu", "cuda" (all GPUs), "cuda:1" or several such as
+    "cuda:0,cuda:2"; "auto" are the GPUs, if there are any that work. Theirs are other numbers than the CPU's in the last digits.
+    `workers`: processes on the CPU, by default one a core.
 
     A row has `expression`, the `program` that it stands for, `score` (lower is better, 0 is as bad as a constant), `difference` to
     gelu with its 95% interval `low` to `high`, `inward`, `outward`, a score for each family, `fit` (the mean of ln(ID MSE/variance))
     and whether it `fits` (None under `paper`, which has no gate), `ood_loss`, `diverged`, `seconds` of training, all seeds together,
     and `reason`: why there is no score, or None. Raises ValueError, before anything is trained, for a mistake in an expression (as
-    DSLError) or another argument.
+    DSLError) or another argument, a device (as DeviceError) included.
     """
     if isinstance(expressions, str):
         raise ValueError(f"expressions is a list of texts, as in: evaluate([{expressions!r}])")
     what = measurement(fidelity, data=data, seeds=None if seeds is None else tuple(seeds), protocol=protocol)
     programs = [(e, canonical(e)) for e in expressions]
-    return evaluate_programs(programs, what, workers=workers, backend=backend, on_seed=on_seed)
+    with open_pool(device, workers or cores(), backend=backend) as pool:
+        return evaluate_programs(programs, what, pool, on_seed=on_seed)
 
 
 def evaluate_programs(
-    programs: Sequence[tuple[str, str]],
-    what: Measurement,
-    *,
-    workers: int | None = None,
-    backend: Backend = "compiled",
-    on_seed: OnSeed | None = None,
+    programs: Sequence[tuple[str, str]], what: Measurement, pool: Pool, *, on_seed: OnSeed | None = None
 ) -> list[dict[str, Any]]:
     """`evaluate` for pairs of an expression, as it is to be called in its row, and its canonical text."""
     _check(what)
     everything = list(dict.fromkeys([*(text for _, text in programs), canonical(BASELINE)]))
-    with Workers(workers or cores(), prepare=PREPARE if backend == "compiled" else "") as pool:
-        found = {everything[k]: result for k, result in outcomes(everything, what, pool, backend=backend, on_seed=on_seed)}
+    found = {everything[k]: result for k, result in outcomes(everything, what, pool, on_seed=on_seed)}
     baseline = found[canonical(BASELINE)]
     return [{"expression": e, "program": text, **row(found[text], baseline, what)} for e, text in programs]
 

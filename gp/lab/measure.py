@@ -11,7 +11,7 @@ import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from filelock import FileLock
@@ -26,10 +26,12 @@ from kernels.cache import DiskCache, default_cache
 from kernels.fingerprint import fingerprint
 from kernels.llvm_compiler import target_fingerprint
 
-Backend = Literal["compiled", "eager"]
-FUNCTION: Final = "gp.lab.measure:measure_seed"  # what a worker is asked for, and what it is to do first
-PACKED: Final = "gp.lab.measure:measure_packed"
-PREPARE: Final = "gp.lab.measure:prepare"
+if TYPE_CHECKING:
+    from gp.lab.problems import Problems
+    from gp.lab.trainer import Losses
+
+Backend = Literal["compiled", "eager"]  # of the CPU
+Method = Literal["compiled", "eager", "batched"]  # how networks were trained: by a backend of the CPU, or many at once on a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +67,31 @@ def measure_seed(text: str, measurement: Measurement, seed: int, backend: Backen
         ready = time.perf_counter()
         losses = trainer.train()
     end = time.perf_counter()
-    references = [(p.variance, p.constant_error) for p in tasks.problems]
-    variance, constant_error = zip(*references, strict=True)
-    inside, outside = tuple(losses.inside.tolist()), tuple(losses.outside.tolist())
-    return SeedResult(inside, outside, variance, constant_error, seconds=end - start, compiled=end - ready)
+    (result,) = by_seed(losses, tasks, 1, seconds=end - start, compiled=end - ready)
+    return result
 
 
-def measure_packed(text: str, measurement: bytes, seed: int) -> SeedResult:
+def by_seed(losses: Losses, tasks: Problems, seeds: int, seconds: float, compiled: float) -> list[SeedResult]:
+    """What came of a candidate's networks, as a result for each of so many seeds; of the seconds each has an equal share."""
+    inside, outside = losses.inside.tolist(), losses.outside.tolist()
+    count = len(tasks.problems) // seeds
+    found = []
+    for begin in range(0, len(tasks.problems), count):
+        part = slice(begin, begin + count)
+        variance, constant_error = zip(*((p.variance, p.constant_error) for p in tasks.problems[part]), strict=True)
+        found.append(SeedResult(tuple(inside[part]), tuple(outside[part]), variance, constant_error, seconds / seeds, compiled / seeds))
+    return found
+
+
+def measure_packed(text: str, measurement: bytes, seed: int, backend: Backend) -> SeedResult:
     """`measure_seed` for a measurement that is pickled: a search has thousands of jobs of one, and 42 data sets take 3 ms to pickle
     and read back, a twentieth of a job of quick fidelity."""
-    return measure_seed(text, _unpacked(measurement), seed)
+    return measure_seed(text, unpacked(measurement), seed, backend)
 
 
 @functools.lru_cache(maxsize=16)
-def _unpacked(measurement: bytes) -> Measurement:
+def unpacked(measurement: bytes) -> Measurement:
+    """A measurement that was pickled."""
     found: Measurement = pickle.loads(measurement)
     return found
 
@@ -111,13 +124,16 @@ def outcome(results: Sequence[SeedResult]) -> Outcome:
 
 
 class ResultCache:
-    """Results on disk beside the kernels, filed by everything that they depend on: program, data, seed, training, and the sources."""
+    """Results on disk beside the kernels, filed by everything that they depend on: program, data, seed, training, and the sources.
 
-    def __init__(self, measurement: Measurement, backend: Backend, cache: DiskCache | None = None) -> None:
+    Those of GPUs stand apart from those of the CPU, from which they differ in the last digits, but not by the kind of GPU.
+    """
+
+    def __init__(self, measurement: Measurement, method: Method, cache: DiskCache | None = None) -> None:
         self._cache = cache or default_cache()
         m = measurement
         data = [_identity(i) for i in m.instances]
-        settings = [m.protocol, astuple(m.training), astuple(m.architecture), backend, data]
+        settings = [m.protocol, astuple(m.training), astuple(m.architecture), method, data]
         self._head = f"lab\n{target_fingerprint()}\n{lab_fingerprint()}\n{json.dumps(settings)}"
 
     def get(self, text: str, seed: int) -> SeedResult | None:
