@@ -43,7 +43,7 @@ def main(
         for seed in range(seeds):
             folder = out / f"{preset}-{strategy}-{seed}"
             settings = {"strategy": strategy, "seed": seed}
-            run = resume(folder) if (folder / FILE).exists() else search(settings, preset=preset, out=folder)
+            run = resume(folder) if (folder / FILE).exists() else search(settings, preset=preset, out=folder, device="cpu")
             found[strategy].append(run)
             Console().print(f"{folder}: {_best(run).formula}", highlight=False)
         _print(strategy, found[strategy])

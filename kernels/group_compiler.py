@@ -7,9 +7,11 @@ processes at once, by the same path as a launch: the key is the same, and the la
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +31,7 @@ from kernels.triton_compiler import MAX_BLOCK_CHANNELS, TARGETS, Compiled, Tile,
 _TYPES: Final = {"which": "*i32", "views": "*i32", "scalar_sums": "*fp64", "row_sums": "*fp64", "channel_sums": "*fp64"}
 _SPECIALISED: Final = ("n", "channels")  # of the sizes: whether 16 divides them decides on the width of accesses
 NUM_WARPS: Final = 4
+_PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 _ALIGNED: Final = [["tt.divisibility", 16]]
 
 
@@ -178,5 +181,7 @@ def specialised(size: int) -> int:
 
 
 def _start(path: list[str]) -> None:
+    if sys.platform == "linux":  # a parent that is killed would leave it waiting for ever
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     sys.path[:] = path
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = ""  # a compiler needs no context on a GPU

@@ -27,6 +27,7 @@ _PTX_ACCESS: Final = re.compile(r"\b(ld|st)\.global(?:\.(?!v\d|[bfsu]\d)\w+)*(?:
 _AMD_ACCESS: Final = re.compile(r"\b(?:global|buffer|flat)_(load|store)_(\w+)")
 _AMD_BITS: Final = {"dword": 32, "dwordx2": 64, "dwordx3": 96, "dwordx4": 128, "byte": 8, "ubyte": 8, "short": 16, "ushort": 16}
 _SASS_LINE: Final = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(?:@\S+\s+)?(\w+)[^;]*;")  # without what follows a point
+_AMD_END: Final = re.compile(r"^\.Lfunc_end\d+:", flags=re.MULTILINE)
 _AMD_LINE: Final = re.compile(r"^\t((?:v|s|ds|global|buffer|flat|scratch)_\w+)", flags=re.MULTILINE)
 
 # The kind of an instruction is the first whose pattern is its mnemonic: on NVIDIA up to the first point, on AMD without the encoding
@@ -156,7 +157,7 @@ def _read_nvidia(asm: dict[str, str], cubin: Any) -> dict[str, Any]:
 
 def _read_amd(text: str) -> dict[str, Any]:
     accesses = [(kind, _AMD_BITS[width]) for kind, width in _AMD_ACCESS.findall(text)]
-    code = _AMD_LINE.findall(text[: text.index(".Lfunc_end0")])
+    code = _AMD_LINE.findall(text[: [end.start() for end in _AMD_END.finditer(text)][-1]])  # a group's kernel has functions before it
     return {
         "registers": _number(r"\.vgpr_count:\s+(\d+)", text),
         "scalar_registers": _number(r"\.sgpr_count:\s+(\d+)", text),

@@ -92,7 +92,8 @@ class Config:
 
     A search ends with the last of its `generations`, after so many trained candidates (`evaluations`), or with the generation in
     which the best score is `target` or less, or which ends after so many `seconds`. 0 evaluations or seconds are no bound. Seconds
-    are the one setting that makes the outcome depend on the machine. A worker that takes more than `memory` MB fails (0: no limit).
+    are the one setting that makes the outcome depend on the machine. `workers` processes train on the CPU; one that takes more
+    than `memory` MB fails (0: no limit). GPUs have neither.
     """
 
     seed: int = 0
