@@ -213,8 +213,8 @@ def test_what_the_machine_does_not_know_is_refused() -> None:
     """And what is approximate on a GPU, which would be found equal here."""
 
     def run(line: str) -> None:
-        lines = ["module {", "tt.func public @f() {", "%x = arith.constant 2.5 : f32", f"%0 = {line} : f32", "tt.return", "}", "}"]
-        Machine("\n".join("  " + text if text != "}" else text for text in lines)).launch((1,), [])
+        lines = ["tt.func public @f() {", "%x = arith.constant 2.5 : f32", f"%0 = {line} : f32", "tt.return", "}"]
+        Machine("\n".join(["module {", *("  " + text for text in lines), "}"])).launch((1,), [])
 
     run("arith.addf %x, %x")
     for line, what in (("arith.frobnicate %x", "unknown"), ("arith.cmpf ueq, %x, %x", "unknown"), ("arith.divf %x, %x", "approximate")):

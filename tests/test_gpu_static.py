@@ -19,15 +19,15 @@ from kernels.cache import DiskCache
 from kernels.gpus import A100, BY_TARGET, GPUS, H100, MI300X
 from kernels.programs import make_plan, program
 from kernels.report import INTEGER, KINDS, OTHER, kinds, static_report
-from kernels.triton_compiler import NUM_WARPS, TARGETS
+from kernels.triton_compiler import MAX_REGISTERS, NUM_WARPS, TARGETS
 
 MADE_BY, TABLE = stored()
 KEY = ("name", "kernel", "target")
 STORED = {tuple(r[k] for k in KEY): r for r in TABLE}
 # Of the catalogue a few, one with a parameter per channel and one with statistics; of the random programs every 40th.
 SAMPLE = ("gelu", "mish", "prelu", "turbulent", *(f"random {k}" for k in range(0, gpu_static.PROGRAMS, 40)))
-# ptxas keeps 72 or 128 registers so that another block fits, and spills for it.
-SPILLS = {("random 72", "backward", "sm_100"), ("random 145", "forward", "sm_90")}
+# A group of the longest expressions with means: 168 registers and 8 accesses to local memory.
+SPILLS = {("group 24", "backward", "sm_100")}
 NARROW = {("phase_locked_entropic_repulsion", "backward", "gfx942")}  # one element a thread: see `MASK_BOUND_BODY`
 
 
@@ -67,8 +67,8 @@ def test_faults_in_the_table_are_known() -> None:
     assert to_memory == SPILLS
     lanes = [r for r in TABLE if r["spills"] and not r["local"]]
     assert {r["target"] for r in lanes} <= {"gfx942"}, "scalar registers, kept in lanes of a vector register"
-    assert {r["kind"] for r in lanes} <= {"random"}
-    assert max(r["spills"] for r in lanes) <= 8
+    assert "catalogue" not in {r["kind"] for r in lanes}
+    assert max(r["spills"] for r in lanes) <= 20
     assert {(r["name"], r["kernel"], r["target"]) for r in TABLE if any("bits" in fault for fault in faults(r))} == NARROW
 
 
@@ -90,9 +90,9 @@ def test_lost_width_is_noticed(target: str) -> None:
 
 
 def test_spilling_is_noticed() -> None:
-    """64 elements a thread do not fit in 255 registers."""
+    """64 elements a thread do not fit in 168 registers."""
     now = made(kernel_of("gelu"), "sm_90", elements=64)
-    assert (now["registers"], now["load"]) == (255, 128)
+    assert (now["registers"], now["load"]) == (MAX_REGISTERS, 128)
     assert [re.sub(r"\d+", "N", fault) for fault in faults(now)] == ["N spills", "N bytes of local memory"]
     assert len(worse(now, STORED["gelu", "backward", "sm_90"])) == 2
 
