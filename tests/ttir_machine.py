@@ -44,7 +44,7 @@ class Pointer:
 
 
 Value = Array | Pointer
-Scope = dict[str, Value]
+Scope = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class Operation:
     def dtype(self) -> np.dtype[Any]:
         if self.element not in _DTYPES:
             raise NotImplementedError(f"a type: {self.line}")
-        return np.dtype(_DTYPES[self.element])
+        dtype: np.dtype[Any] = np.dtype(_DTYPES[self.element])
+        return dtype
 
     def number(self, attribute: str) -> int:
         found = re.search(rf"\b{attribute} = (-?\d+)", self.text)
@@ -219,7 +220,7 @@ class Machine:
         self._functions = {op.symbol: op for op in functions}
         self._program: Mapping[str, int] = {}
         self._grid: Mapping[str, int] = {}
-        self._control: Mapping[str, Callable[[Operation, Scope], Sequence[Value]]] = {
+        self._control: Mapping[str, Callable[[Operation, Scope], Sequence[Any]]] = {
             "tt.get_program_id": lambda op, _: [np.array(self._program[op.text.split()[0]], np.int32)],
             "tt.get_num_programs": lambda op, _: [np.array(self._grid[op.text.split()[0]], np.int32)],
             "tt.call": self._call, "tt.map_elementwise": self._map, "tt.reduce": self._reduce, "scf.for": self._for, "scf.if": self._if,
@@ -234,10 +235,10 @@ class Machine:
                 self._program = dict(zip("xyz", program, strict=True))
                 self._enter(self._kernel, values)
 
-    def _enter(self, function: Operation, values: Sequence[Value]) -> Sequence[Value]:
+    def _enter(self, function: Operation, values: Sequence[Value]) -> Sequence[Any]:
         return self._run(function.regions[0], dict(zip(function.operands, values, strict=True)))
 
-    def _run(self, region: Region, scope: Scope) -> Sequence[Value]:
+    def _run(self, region: Region, scope: Scope) -> Sequence[Any]:
         """Names are unique within a function, but for regions side by side, so that one scope will do."""
         for op in region.operations:
             if op.name in _ENDS:
@@ -245,7 +246,7 @@ class Machine:
             scope.update(zip(op.results, self._results(op, scope), strict=True))
         return []
 
-    def _results(self, op: Operation, scope: Scope) -> Sequence[Value]:
+    def _results(self, op: Operation, scope: Scope) -> Sequence[Any]:
         if op.name in self._control:
             return self._control[op.name](op, scope)
         operands = [scope[name] for name in op.operands]
@@ -261,10 +262,10 @@ class Machine:
             raise TypeError(f"gave {value.dtype}: {op.line}")
         return [value]
 
-    def _call(self, op: Operation, scope: Scope) -> Sequence[Value]:
+    def _call(self, op: Operation, scope: Scope) -> Sequence[Any]:
         return self._enter(self._functions[op.symbol], [scope[name] for name in op.operands])
 
-    def _if(self, op: Operation, scope: Scope) -> Sequence[Value]:
+    def _if(self, op: Operation, scope: Scope) -> Sequence[Any]:
         condition = np.asarray(scope[op.operands[0]])
         if condition.all():
             return self._run(op.regions[0], scope)
@@ -275,7 +276,7 @@ class Machine:
         one, other = (self._run(region, scope) for region in op.regions)
         return [np.where(condition, a, b) for a, b in zip(one, other, strict=True)]
 
-    def _for(self, op: Operation, scope: Scope) -> Sequence[Value]:
+    def _for(self, op: Operation, scope: Scope) -> Sequence[Any]:
         counter, *bounds = op.operands[:4]
         found = [np.unique(scope[name]) for name in bounds]
         if max(map(len, found)) > 1:
@@ -286,7 +287,7 @@ class Machine:
             values = list(self._run(op.regions[0], scope))
         return values
 
-    def _map(self, op: Operation, scope: Scope) -> Sequence[Value]:
+    def _map(self, op: Operation, scope: Scope) -> Sequence[Any]:
         """Each operand is `pack` arguments of the body: its elements 0, pack, 2*pack, ..., then 1, pack + 1, ..., and so on."""
         pack, body = op.number("pack"), op.regions[0]
         operands = [np.asarray(scope[name]) for name in op.operands]
@@ -295,7 +296,7 @@ class Machine:
         columns = [np.broadcast_to(np.asarray(a), operands[0].size // pack) for a in found]
         return [np.stack(columns[k : k + pack], axis=-1).reshape(operands[0].shape) for k in range(0, len(columns), pack)]
 
-    def _reduce(self, op: Operation, scope: Scope) -> Sequence[Value]:
+    def _reduce(self, op: Operation, scope: Scope) -> Sequence[Any]:
         if [inner.name for inner in op.regions[0].operations] != ["arith.addf", "tt.reduce.return"]:
             raise NotImplementedError(f"not a sum: {op.line}")
         return [np.sum(np.asarray(scope[op.operands[0]]), axis=op.number("axis"))]
