@@ -26,6 +26,7 @@ from kernels.module import activation
 from kernels.programs import make_plan, program
 from kernels.triton_compiler import choose_tile, compile_options, load_function
 from kernels.triton_interpreter import gpu_rounding, interpreted
+from kernels.tuning import ANY, VECTOR
 
 # What compilers, drivers and a lack of memory raise. A mistake in this package is none of these, and ends the command.
 FAILURES: Final = (RuntimeError, ValueError, OSError, TritonError, subprocess.CalledProcessError)
@@ -188,11 +189,10 @@ def _backend(device: torch.device) -> str:
 
 
 def tuning_cases(elements: int, device: torch.device) -> Iterator[Case]:
-    """Forward kernels with other blocks than the launcher takes (`kernels.triton_compiler.choose_tile`)."""
+    """Forward kernels with each of the tiles among which the launcher chooses (`kernels.tuning`)."""
     for contest in _TUNED:
-        for warps in (4, 8):
-            for each in (4, 8, 16):
-                yield _tuning_case(contest, warps, each, elements, device)
+        for choice in ANY:
+            yield _tuning_case(contest, choice.num_warps, choice.vectors * VECTOR // FLOAT, elements, device)
 
 
 def _tuning_case(contest: Contest, warps: int, each: int, elements: int, device: torch.device) -> Case:
@@ -225,7 +225,7 @@ def _tuning_case(contest: Contest, warps: int, each: int, elements: int, device:
         return {"ours": Timed(run if target is not None else run_interpreted)}
 
     usual = choose_tile(kernel, 32)
-    mark = ", as launched" if (usual.num_warps, usual.channels) == (warps, warps * 32 * each) else ""
+    mark = ", the static choice" if (usual.num_warps, usual.channels) == (warps, warps * 32 * each) else ""
     what = f"{contest.name}, forward, float32, {warps} warps of {each} elements a thread{mark}"
     return Case("tuning", what, "s/call", predict, contenders)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 import functools
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -210,17 +211,11 @@ class Block:
         """A call of the mathematics library (float64 only: there libm is good enough, and its calls are scalar)."""
         if any(o.type != "f64" for o in operands):
             raise TypeError(f"call {name}: every argument must be f64, not {[o.type for o in operands]}")
-        span = Span.SCALAR
-        for operand in operands:
-            span = span.join(operand.span)
-        return self._append("call", tuple(o.index for o in operands), "f64", name, span)
+        return self._append("call", tuple(o.index for o in operands), "f64", name, _joined(operands))
 
     def apply(self, name: str, *operands: Value) -> Value:
         """An operator that is not spelled out here but called; arguments and result have the type that the block computes in."""
-        span = Span.SCALAR
-        for operand in operands:
-            span = span.join(operand.span)
-        return self._append("apply", tuple(o.index for o in operands), self.float_type, name, span)
+        return self._append("apply", tuple(o.index for o in operands), self.float_type, name, _joined(operands))
 
     def horner(self, x: Value, coefficients: tuple[float, ...]) -> Value:
         """The polynomial with the given coefficients, highest power first, by fused multiply-add."""
@@ -239,6 +234,11 @@ class Block:
             self._numbering[key] = index
             self.instructions.append(Instruction(opcode, args, type, attribute, span))
         return Value(self, index)
+
+
+def _joined(operands: Iterable[Value]) -> Span:
+    """How far a function of these values varies."""
+    return functools.reduce(Span.join, (o.span for o in operands), Span.SCALAR)
 
 
 @functools.cache

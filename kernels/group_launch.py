@@ -87,44 +87,35 @@ class StageKernel:
         no expression get none. Gives the sums by span in float64: (slices, slots), (slices, slots, rows) or (slices, slots, channels).
         """
 
-        def run(tile: Tile) -> dict[Span, Tensor]:
-            return self._run(which, arrays, views, written, shape, tile)
-
-        return run(self._tile(shape, which.device, run))
-
-    def _run(
-        self,
-        which: Tensor,
-        arrays: Mapping[Kind, Tensor],
-        views: Tensor | None,
-        written: Sequence[Tensor],
-        shape: tuple[int, int, int],
-        tile: Tile,
-    ) -> dict[Span, Tensor]:
-        slices, rows, channels = shape
         stage, device = self.stage, which.device
-        plan = cut(stage, tile, slices, rows, channels)
-        parts = {
-            Span.SCALAR: (slices, stage.outputs[Span.SCALAR], plan.parts),
-            Span.ROW: (slices, stage.outputs[Span.ROW], plan.channel_blocks, rows),
-            Span.CHANNEL: (slices, stage.outputs[Span.CHANNEL], plan.parts // plan.channel_blocks, channels),
-        }
-        sums = {span: torch.empty(parts[span], dtype=torch.float64, device=device) for span in SUMS if stage.outputs[span]}
-        tensors: dict[str, Tensor | None] = {"which": which, "views": views, **{str(kind): t for kind, t in arrays.items()}}
-        tensors |= {f"result{k}": t for k, t in enumerate(written)} | {f"{span.name.lower()}_sums": t for span, t in sums.items()}
-        arguments = [tensors[name] for name in pointers(stage)]
-        numbers = (*self._numbers(rows, channels), plan.tiles, PACK)
-        constants = tile_constants(stage, tile)
-        grid = (slices, plan.parts)
+        slices, rows, channels = shape
+
+        def run(tile: Tile) -> dict[Span, Tensor]:
+            plan = cut(stage, tile, slices, rows, channels)
+            parts = {
+                Span.SCALAR: (slices, stage.outputs[Span.SCALAR], plan.parts),
+                Span.ROW: (slices, stage.outputs[Span.ROW], plan.channel_blocks, rows),
+                Span.CHANNEL: (slices, stage.outputs[Span.CHANNEL], plan.parts // plan.channel_blocks, channels),
+            }
+            sums = {span: torch.empty(parts[span], dtype=torch.float64, device=device) for span in SUMS if stage.outputs[span]}
+            tensors: dict[str, Tensor | None] = {"which": which, "views": views, **{str(kind): t for kind, t in arrays.items()}}
+            tensors |= {f"result{k}": t for k, t in enumerate(written)} | {f"{span.name.lower()}_sums": t for span, t in sums.items()}
+            numbers = (*self._numbers(rows, channels), plan.tiles, PACK)
+            self._launch((slices, plan.parts), [*(tensors[name] for name in pointers(stage)), *numbers], tile)
+            return {span: t.sum(2) if t.shape[2] > 1 else t.squeeze(2) for span, t in sums.items()}
+
+        return run(self._tile(shape, device, run))
+
+    def _launch(self, grid: tuple[int, int], arguments: list[Tensor | int | None], tile: Tile) -> None:
+        constants = tile_constants(self.stage, tile)
         if self.interpret:
             with gpu_rounding():
-                self._function[grid](*arguments, *numbers, **constants)
+                self._function[grid](*arguments, **constants)
         else:
             options = compile_options(driver.active.get_current_target())
             # A launch may compile, and must then find the key under which `kernels.group_compiler` has done so.
             with without_line_numbers():
-                self._function[grid](*arguments, *numbers, **constants, num_warps=tile.num_warps, **options)
-        return {span: t.sum(2) if t.shape[2] > 1 else t.squeeze(2) for span, t in sums.items()}
+                self._function[grid](*arguments, **constants, num_warps=tile.num_warps, **options)
 
     def _tile(self, shape: tuple[int, int, int], device: torch.device, run: Callable[[Tile], object]) -> Tile:
         """The tile that was found to be the fastest for such kernels, or the static one; see `kernels.tuning`."""

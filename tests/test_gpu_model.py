@@ -333,4 +333,4 @@ def test_with_a_gpu_the_command_measures_each_section(tmp_path: Path, monkeypatc
 def test_all_cases_of_the_command_are_made() -> None:
     """Sections as the command has them: nothing is compiled or allocated when a case is made."""
     numbers = {section: len(list(gpu.cases(section, CPU, "sm_90"))) for section in gpu.Section}
-    assert numbers == {"kernels": 45, "groups": 6, "training": 4, "tuning": 18}
+    assert numbers == {"kernels": 45, "groups": 6, "training": 4, "tuning": 12}

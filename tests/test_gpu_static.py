@@ -26,8 +26,6 @@ KEY = ("name", "kernel", "target")
 STORED = {tuple(r[k] for k in KEY): r for r in TABLE}
 # Of the catalogue a few, one with a parameter per channel and one with statistics; of the random programs every 40th.
 SAMPLE = ("gelu", "mish", "prelu", "turbulent", *(f"random {k}" for k in range(0, gpu_static.PROGRAMS, 40)))
-# A group of the longest expressions with means: 168 registers and 8 accesses to local memory.
-SPILLS = {("group 24", "backward", "sm_100")}
 NARROW = {("phase_locked_entropic_repulsion", "backward", "gfx942")}  # one element a thread: see `MASK_BOUND_BODY`
 
 
@@ -63,9 +61,8 @@ def test_the_table_has_every_kernel() -> None:
 
 def test_faults_in_the_table_are_known() -> None:
     """So that making the table again does not hide a new one."""
-    to_memory = {(r["name"], r["kernel"], r["target"]) for r in TABLE if r["local"]}
-    assert to_memory == SPILLS
-    lanes = [r for r in TABLE if r["spills"] and not r["local"]]
+    assert not [r for r in TABLE if r["local"]]
+    lanes = [r for r in TABLE if r["spills"]]
     assert {r["target"] for r in lanes} <= {"gfx942"}, "scalar registers, kept in lanes of a vector register"
     assert "catalogue" not in {r["kind"] for r in lanes}
     assert max(r["spills"] for r in lanes) <= 20
@@ -90,7 +87,7 @@ def test_lost_width_is_noticed(target: str) -> None:
 
 
 def test_spilling_is_noticed() -> None:
-    """64 elements a thread do not fit in 168 registers."""
+    """64 elements a thread do not fit in the registers that there may be."""
     now = made(kernel_of("gelu"), "sm_90", elements=64)
     assert (now["registers"], now["load"]) == (MAX_REGISTERS, 128)
     assert [re.sub(r"\d+", "N", fault) for fault in faults(now)] == ["N spills", "N bytes of local memory"]

@@ -136,22 +136,8 @@ def test_a_real_run_in_a_terminal_that_shrinks(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     environment |= {"PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm-256color"}
     settings = [f"--set={setting}" for setting in ("islands=1", "finalists=2", "tuned=0", "stages=2")]
-    arguments = [
-        "run",
-        "--population",
-        "8",
-        "--generations",
-        "2",
-        "--steps",
-        "20",
-        *settings,
-        "--device",
-        "cpu",
-        "--workers",
-        "1",
-        "--out",
-        "a",
-    ]
+    size = ["--population", "8", "--generations", "2", "--steps", "20"]
+    arguments = ["run", *size, *settings, "--device", "cpu", "--workers", "1", "--out", "a"]
     process = subprocess.Popen(
         [sys.executable, "-m", "gp", *arguments], cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave
     )
