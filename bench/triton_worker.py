@@ -59,7 +59,8 @@ def sources() -> Iterator[Source]:
         functions = [program(text) for text in texts]
         plans = [make_plan(f, order, "f32", outlined=True) for f in functions]
         for stage in group("group", plans, [f.parameters for f in functions]).stages:
-            yield Source(f"{stage.name} {number}", stage.flat, partial(_compile_group, stage), partial(_group_report, stage))
+            pointwise = stage.flat and stage.outputs[Span.ELEMENT] > 0
+            yield Source(f"{stage.name} {number}", pointwise, partial(_compile_group, stage), partial(_group_report, stage))
 
 
 def _compile_group(stage: GroupStage, target: str) -> object:
