@@ -29,16 +29,18 @@ from bench.gpu_functions import shortest
 from bench.gpu_static import versions
 from codegen.function import Activation
 from codegen.group import GroupStage, group
-from codegen.group_triton import PACK, function_name, pointers, print_group, sizes
+from codegen.group_body import PACK, body_name, is_turned
+from codegen.group_triton import pointers, print_group, sizes
 from codegen.instructions import Span
 from codegen.kernel import Kernel, Storage
 from codegen.outline import function_body
 from codegen.triton import parameters, print_kernel
 from kernels.cache import default_cache
-from kernels.group_compiler import group_tile, pointer_type, tile_constants, without_line_numbers
+from kernels.group_compiler import group_tile, pointer_type, tile_constants
+from kernels.group_flow import CompiledGroup
 from kernels.programs import SLOPE, make_plan, program
 from kernels.report import FP32, INTEGER, KINDS, MEMORY, OTHER, kinds, read
-from kernels.triton_compiler import NUM_WARPS, TARGETS, choose_tile, compile_options, load, load_function
+from kernels.triton_compiler import NUM_WARPS, TARGETS, choose_tile, compile_options, load_function, without_line_numbers
 
 Counts = dict[str, float]
 _POINTERS: Final[dict[Storage, str]] = {"f32": "*fp32", "f64": "*fp64", "bf16": "*bf16", "f16": "*fp16"}
@@ -71,7 +73,7 @@ def member_counts(function: Activation, target: str) -> Counts:
     own, tile = _once(function, target), _once(program("x"), target)
     stage = _stage(function)
     kernel = stage.members[0].kernel
-    turned = _TURN in print_group(stage)
+    turned = is_turned(kernel)
     found = {kind: (own[kind] - tile[kind]) / (1 if turned else PACK) + tile[kind] / PACK for kind in KINDS}
     found[MEMORY] = tile[MEMORY] / PACK  # what else it reads are constants, once a program
     # Of each tensor that goes around, PACK registers move one place; ptxas makes these moves half IMAD, half MOV.
@@ -85,9 +87,6 @@ def member_counts(function: Activation, target: str) -> Counts:
             found = {kind: found[kind] + called[kind] for kind in KINDS}
             found[OTHER] += 1  # the return; the call is in the code of the expression
     return found
-
-
-_TURN: Final = "for turn in range"
 
 
 def _function_counts(name: str, target: str) -> Counts:
@@ -104,7 +103,7 @@ def _stage(function: Activation) -> GroupStage:
 def _once(function: Activation, target: str) -> Counts:
     """The way through the kernel of a group of one, for one tile and one turn."""
     stage = _stage(function)
-    text = _unmasked(print_group(stage)).replace(", turns, pack", ", tl.full((), 1, tl.int32), pack")
+    text = _unmasked(print_group(stage, body_name(stage))).replace(", turns, pack", ", tl.full((), 1, tl.int32), pack")
     tile = group_tile(stage, TARGETS[target].warp_size, channels=32)
 
     def make() -> Counts:
@@ -112,7 +111,9 @@ def _once(function: Activation, target: str) -> Counts:
         signature = {name: pointer_type(name) for name in pointers(stage)} | dict.fromkeys(run_time, "i32")
         signature |= dict.fromkeys([*compile_time, "tiles"], "constexpr")
         constants = tile_constants(stage, tile) | {"tiles": 1}
-        return _way(getattr(load(text), function_name(stage)), signature, constants, target, PACK)
+        made = CompiledGroup(stage, text)
+        with made.running():
+            return _way(made.function, signature, constants, target, PACK)
 
     return _kept(f"{text} {tile} {target} once", make)
 

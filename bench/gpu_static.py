@@ -34,7 +34,8 @@ from triton import knobs
 
 from bench.programs import random_programs
 from codegen.group import GroupStage, group
-from codegen.group_triton import PACK, print_group
+from codegen.group_body import PACK, body_name
+from codegen.group_triton import print_group
 from codegen.instructions import Span
 from codegen.kernel import Kernel
 from codegen.limits import is_pointwise
@@ -130,7 +131,7 @@ def group_jobs(members: Sequence[str], target: str) -> Iterator[Job]:
             bits = 32 * PACK if stage.flat else 0
             reads, writes = bits * (stage.counts["x"] + stage.counts["cotangent"]), bits * stage.outputs[Span.ELEMENT]
             compiling = functools.partial(_group_report, stage, target, tile)
-            yield Job(stage.name, _digest(print_group(stage), tile, target), reads, writes, compiling)
+            yield Job(stage.name, _digest(print_group(stage, body_name(stage)), tile, target), reads, writes, compiling)
 
 
 def _group_report(stage: GroupStage, target: str, tile: Tile) -> Report:

@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Final
 
 from codegen.group import GroupStage, group
-from codegen.group_triton import PACK
+from codegen.group_body import PACK
 from codegen.instructions import Span
 from codegen.kernel import Storage
 from kernels.group_compiler import compile_stage, group_tile

@@ -1,16 +1,8 @@
-"""The Triton spelling of a group's stage: one module, one kernel, each expression a scalar function.
+"""The Triton spelling of a group's stage: a kernel that loads and stores tiles and adds sums up, around a body of scalar code.
 
-    elementary functions    noinline, one for each operator that some expression applies (`codegen.outline`)
-    expression{i}           value and sums of expression i at one element
-    run{i}                  the same for the PACK elements of a thread, which are turned through one body
-    choose                  branches on the expression's index, which is the same for all of a program
-    the kernel              loads and stores tiles, adds sums up
-
-What makes it compile fast, for 16 expressions of a search's population on sm_90 (4,600 lines spelled out took 460 ms an expression):
-functions that are called instead of spelled out; scalar code within `tl.map_elementwise`, since passes over the layouts of tensors
-took most of the time; one load and store for all expressions, since the pass that coalesces them walks the whole kernel for each;
-and one body for the 4 elements that a 128-bit access moves, which are passed through it in a loop (`turns` is 4, but only known at
-run time, or else the loop would be unrolled). A thread's 4 elements turn around: the first goes in, the result comes in at the end.
+The text is the kernel alone. It calls its body, which `codegen.group_body` puts in place while the kernel is compiled or interpreted,
+through `tl.map_elementwise`, by a name that tells equal bodies from different ones. One load and one store serve all expressions, since
+the pass that coalesces them walks the whole kernel for each.
 
 Arguments: `which` (int32, the expression of each slice; none if negative), the tensors, the slots as [slices, slots(, rows or channels)],
 `views` (int32 [expressions, columns of the stage]), then outputs and sizes. Sums leave a program as float64 partial results, as in
@@ -22,15 +14,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from codegen.group import NOT_USED, SPANS, SUMS, GroupStage, Kind, StageMember
+from codegen.group import NOT_USED, SPANS, SUMS, GroupStage, Kind
+from codegen.group_body import PACK, results, variables
 from codegen.instructions import Span
-from codegen.kernel import Kernel
-from codegen.scalar_triton import ScalarLines, indented, print_function
 
-PACK: Final = 4
-# Instructions up to which an expression is spelled out for each element of a thread: turning the elements takes about six.
-_UNROLLED: Final = 10
-_ZERO: Final = "tl.full((), 0.0, tl.float32)"
 _TENSORS: Final[dict[Kind, str]] = {"x": "x", "x_view": "x", "cotangent": "cotangent", "cotangent_view": "cotangent"}
 
 
@@ -54,107 +41,24 @@ def sizes(stage: GroupStage) -> tuple[list[str], list[str]]:
     return ["rows", "channels", "tiles", "turns"], ["BLOCK_ROWS", "BLOCK_CHANNELS"]
 
 
-def print_group(stage: GroupStage) -> str:
-    """The Python source of a module with the stage's kernel. Equal stages give equal text."""
-    lines = ["import triton", "import triton.language as tl"]
-    applied = (str(m.kernel.block.instructions[i].attribute) for m in stage.members for i in m.kernel.live() if _applies(m.kernel, i))
-    for name in sorted(set(applied)):
-        lines += ["", "", *print_function(name)]
-    for number, member in enumerate(stage.members):
-        body = _Body(member)
-        lines += ["", "", *body.expression(number), "", "", *body.run(number, stage)]
-    return "\n".join([*lines, "", "", *_choose(stage), "", "", *_kernel(stage), ""])
-
-
-def _applies(kernel: Kernel, index: int) -> bool:
-    return kernel.block.instructions[index].opcode == "apply"
-
-
-class _Body:
-    """One expression: its value and sums at one element, and at the elements of a thread."""
-
-    def __init__(self, member: StageMember) -> None:
-        self._member = member
-        kernel = member.kernel
-        self._lines = ScalarLines(kernel, {label: _variable(*slot) for label, slot in member.slots.items()})
-        code = kernel.block.instructions
-        used = [i for i in kernel.live() if code[i].opcode == "input"]
-        self._elements = [self._lines.name(i) for i in used if code[i].span is not Span.SCALAR]
-        self._raw = [self._lines.name(i) for i in used if code[i].span is Span.SCALAR]
-        inside = set(self._lines.varying())
-        read = {a for i in inside for a in code[i].args} | {o.index for o in kernel.outputs}
-        self._scalars = [self._lines.name(i) for i in sorted(read - inside) if code[i].span is Span.SCALAR and code[i].opcode != "constant"]
-
-    def expression(self, number: int) -> list[str]:
-        results = [o.index for o in self._member.kernel.outputs]
-        lines = self._lines.lines(self._lines.varying(), results)
-        lines.append("return " + ", ".join(self._lines.name(i) for i in results))
-        return ["@triton.jit", f"def expression{number}({', '.join([*self._elements, *self._scalars])}):", *indented(lines)]
-
-    def run(self, number: int, stage: GroupStage) -> list[str]:
-        """A result takes the place of the first, second, ... element that is read, which is not needed any more."""
-        outputs = len(self._member.kernel.outputs)
-        places = [*self._elements, *(f"more{k}" for k in range(outputs - len(self._elements)))]
-        results = [f"r{k}" for k in range(outputs)]
-        lines = [f"zero = {_ZERO}", *self._lines.lines(self._lines.fixed(), [])]
-        if len(self._lines.varying()) <= _UNROLLED:
-            for j in range(PACK):
-                lines.append(f"{', '.join(f'{p}_{j}' for p in places[:outputs])} = {self._call(number, j)}")
-        else:
-            # Each a value of its own: Triton takes a name that is given an equal one for a name that the loop does not change.
-            lines += [f"{p}_{j} = {_ZERO}" for p in places[len(self._elements) :] for j in range(PACK)]
-            lines += ["for turn in range(turns):", f"    {', '.join(results)} = {self._call(number, 0)}"]
-            for k, place in enumerate(places):
-                new = [*(f"{place}_{j}" for j in range(1, PACK)), results[k] if k < outputs else f"{place}_0"]
-                lines.append(f"    {_packed(place)} = {', '.join(new)}")
-        position = dict(zip(self._member.places, places, strict=False))
-        found = [_packed(position[key]) if key in position else ", ".join(["zero"] * PACK) for key in _results(stage)]
-        lines.append("return " + ", ".join(found))
-        arguments = [*map(_packed, self._elements), *self._raw, "turns"]
-        return ["@triton.jit", f"def run{number}({', '.join(arguments)}):", *indented(lines)]
-
-    def call(self, number: int) -> str:
-        """`run` where all variables of the stage are known in packs."""
-        arguments = [*map(_packed, self._elements), *(f"{name}_0" for name in self._raw), "turns_0"]
-        return f"run{number}({', '.join(arguments)})"
-
-    def _call(self, number: int, j: int) -> str:
-        return f"expression{number}({', '.join([*(f'{e}_{j}' for e in self._elements), *self._scalars])})"
+def print_group(stage: GroupStage, name: str) -> str:
+    """The Python source of a module with the stage's kernel, but for its body, which is called `name` (`codegen.group_body.body_name`)."""
+    names = [_variable(*slot) for slot in variables(stage)]
+    arguments = ", ".join(f"{name}_{j}" for name in (*names, "expression", "turns") for j in range(PACK))
+    body = ["@triton.jit", f"def body({arguments}):", *_indented([f"return {name}({arguments})"])]
+    return "\n".join(["import triton", "import triton.language as tl", "", "", *body, "", "", *_kernel(stage), ""])
 
 
 def _variable(kind: Kind, slot: int) -> str:
     return f"{kind}{slot}"
 
 
-def _packed(name: str) -> str:
-    return ", ".join(f"{name}_{j}" for j in range(PACK))
-
-
-def _results(stage: GroupStage) -> list[tuple[Span, int]]:
-    """What the stage computes at each element: what is stored there, then the terms of sums."""
-    return [(span, number) for span in (Span.ELEMENT, *SUMS) for number in range(stage.outputs[span])]
-
-
 def _result(span: Span, slot: int) -> str:
     return f"value{slot}" if span is Span.ELEMENT else f"{span.name.lower()}_term{slot}"
 
 
-def _variables(stage: GroupStage) -> list[str]:
-    return [_variable(kind, slot) for kind in SPANS for slot in range(stage.counts[kind])]
-
-
-def _choose(stage: GroupStage) -> list[str]:
-    names = ", ".join(_packed(_result(*key)) for key in _results(stage))
-    calls = [f"{names} = {_Body(member).call(number)}" for number, member in enumerate(stage.members)]
-
-    def tree(low: int, high: int) -> list[str]:
-        if high - low == 1:
-            return [calls[low]]
-        middle = (low + high) // 2
-        return [f"if expression_0 < {middle}:", *indented(tree(low, middle)), "else:", *indented(tree(middle, high))]
-
-    arguments = ", ".join(map(_packed, [*_variables(stage), "expression", "turns"]))
-    return ["@triton.jit", f"def choose({arguments}):", *indented([*tree(0, len(calls)), f"return {names}"])]
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _kernel(stage: GroupStage) -> list[str]:
@@ -171,7 +75,7 @@ def _kernel(stage: GroupStage) -> list[str]:
     return [
         decorator,
         f"def {function_name(stage)}({signature}):",
-        *indented([*head, "for tile in range(tiles):", *indented(tile), *tail]),
+        *_indented([*head, "for tile in range(tiles):", *_indented(tile), *tail]),
     ]
 
 
@@ -185,8 +89,9 @@ def _accumulated(stage: GroupStage) -> list[str]:
 
 
 def _evaluated(stage: GroupStage) -> list[str]:
-    names = [_result(*key) for key in _results(stage)]
-    call = f"tl.map_elementwise(choose, {', '.join(_variables(stage))}, expression, turns, pack={PACK})"
+    names = [_result(*key) for key in results(stage)]
+    given = ", ".join(_variable(*slot) for slot in variables(stage))
+    call = f"tl.map_elementwise(body, {given}, expression, turns, pack={PACK})"
     lines = [f"results = {call}", *(f"{name} = results[{k}]" for k, name in enumerate(names))]
     lines += [f"tl.store(result{k} + offsets, {_result(Span.ELEMENT, k)}, mask)" for k in range(stage.outputs[Span.ELEMENT])]
     for span in (Span.SCALAR, Span.CHANNEL):

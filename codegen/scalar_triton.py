@@ -1,153 +1,169 @@
-"""The Triton spelling of scalar code: a kernel's instructions as lines that are run for one element, and operators as functions.
+"""The Triton spelling of scalar code: a kernel's instructions as calls of the builder that Triton's front end makes code with.
 
-Scalar code may branch, which a kernel of tensors cannot: what is seldom needed stands behind an `if` (`codegen.rare`).
+A group's expressions are thousands of scalar operations. Written as text they would go through Triton's front end, which takes 40 to 100
+microseconds for each; a call of its builder takes 2. The interpreter has a builder of the same methods, and runs the same code.
+
+Scalar code may branch and call functions, which a kernel of tensors cannot: what is seldom needed stands behind an `if`
+(`codegen.rare`), and operators that many expressions apply are functions (`codegen.outline`). How to do so is the `Flow`'s to know.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
-from codegen.instructions import Instruction, Span
+from codegen.instructions import Instruction, Type
 from codegen.kernel import Kernel
 from codegen.outline import function_body
 from codegen.rare import Group, rare_groups
-from codegen.triton import spell, spell_constant
 
+# A value in the builder's hands.
+Handle = Any
 # Instructions from which on a branch that is seldom taken is one: the exact reduction of a large angle has 29, half of a sine.
 _RARE: Final = 8
-_NESTED: Final = 8  # levels of expressions within a line, so that it can still be read
+
+# opcode -> the builder's method for operands of that type and a result of the same, or a truth value
+_METHODS: Final[dict[str, str]] = {
+    "add": "create_fadd", "sub": "create_fsub", "mul": "create_fmul", "fma": "create_fma", "abs": "create_fabs",
+    "lt": "create_fcmpOLT", "le": "create_fcmpOLE", "gt": "create_fcmpOGT", "ge": "create_fcmpOGE",
+    "eq": "create_fcmpOEQ", "ne": "create_fcmpUNE",
+    "and": "create_and", "or": "create_or", "select": "create_select", "rare": "create_select",
+    "iadd": "create_add", "isub": "create_sub", "imul": "create_mul", "iand": "create_and", "ior": "create_or", "ixor": "create_xor",
+    "shl": "create_shl", "shr": "create_lshr", "sar": "create_ashr", "ilt": "create_icmpSLT", "ieq": "create_icmpEQ",
+}  # fmt: skip
+# `/` and `sqrt` of float32 are approximate in Triton if nothing else is asked for.
+_ROUNDED: Final[dict[tuple[str, Type], str]] = {
+    ("div", "f32"): "create_precise_divf", ("div", "f64"): "create_fdiv",
+    ("sqrt", "f32"): "create_precise_sqrt", ("floor", "f64"): "create_floor",
+}  # fmt: skip
+_CONVERSIONS: Final[dict[str, str]] = {
+    "to_float": "create_si_to_fp", "bits": "create_bitcast", "from_bits": "create_bitcast",
+}  # fmt: skip
+_TYPES: Final[dict[Type, str]] = {
+    "f32": "get_float_ty", "f64": "get_double_ty", "i32": "get_int32_ty", "i64": "get_int64_ty", "b": "get_int1_ty",
+}  # fmt: skip
+_CONSTANTS: Final[dict[Type, str]] = {"f32": "get_fp32", "f64": "get_fp64", "i32": "get_int32", "i64": "get_int64"}
 
 
-class ScalarLines:
-    """Lines for a kernel's instructions, whose inputs are called `names`.
+class Flow(Protocol):
+    """How control flows where code is put: see `kernels.group_flow` and `kernels.group_interpreter`."""
 
-    Finite float constants, and values that one instruction alone uses, stand within the line that uses them: Triton takes 40 us for each
-    assignment, a third of what an operation costs it.
+    builder: Any
+
+    def call(self, function: Kernel, arguments: Sequence[Handle]) -> Handle:
+        """The result of a function of scalars, which is made where there is none of its name."""
+
+    def branch(
+        self, condition: Handle, types: Sequence[Type], one: Callable[[], Sequence[Handle]], other: Callable[[], Sequence[Handle]]
+    ) -> list[Handle]:
+        """What one of two pieces of code gives."""
+
+    def repeat(self, count: Handle, values: Sequence[Handle], body: Callable[[list[Handle]], Sequence[Handle]]) -> list[Handle]:
+        """Values that a piece of code replaces so many times."""
+
+    def floor(self, x: Handle) -> Handle:
+        """Of float32, with subnormal numbers."""
+
+    def wide_sqrt(self, x: Handle) -> Handle:
+        """Of float64, correctly rounded."""
+
+
+def builder_type(builder: Any, type: Type) -> Any:
+    """A type as the builder knows it."""
+    return getattr(builder, _TYPES[type])()
+
+
+def constant(builder: Any, value: float, type: Type = "f32") -> Handle:
+    """A number, with all its bits."""
+    return getattr(builder, _CONSTANTS[type])(value)
+
+
+class ScalarCode:
+    """A kernel's instructions, to be put where a flow is.
+
+    Constants have no place of their own. They are made where they are needed first, and a compiler merges them.
     """
 
-    def __init__(self, kernel: Kernel, names: Mapping[str, str]) -> None:
-        self.code = kernel.block.instructions
-        self.live = kernel.live()
-        self._kernel = kernel
-        self._names = names
+    def __init__(self, flow: Flow, kernel: Kernel) -> None:
+        self._flow, self._kernel = flow, kernel
+        self._code = kernel.block.instructions
 
-    def name(self, index: int) -> str:
-        """What the value of an instruction is called."""
-        op = self.code[index]
-        return self._names[str(op.attribute)] if op.opcode == "input" else f"v{index}"
-
-    def lines(self, indices: Sequence[int], results: Sequence[int]) -> list[str]:
-        """The lines of some instructions, and of the constants that they or `results` need by name."""
+    def put(self, indices: Sequence[int], values: dict[int, Handle]) -> None:
+        """Put some instructions in order. `values` has what they read, and gets what they compute."""
         branches = {at: group for at, group in rare_groups(self._kernel, indices).items() if len(group.body) >= _RARE}
         behind = {i for group in branches.values() for i in (*group.body, *group.members)}
-        uses = Counter(a for i in indices for a in self.code[i].args)
-        for group in branches.values():  # what is written twice
-            uses.update([group.condition, *(self.code[m].args[2] for m in group.members)])
-        kept = set(results) | {i for i in indices if self.code[i].span is Span.SCALAR}
-        text = _Text(self, uses, kept)
         for index in indices:
             if index in branches:
-                text.branch(branches[index])
+                self._branch(branches[index], values)
             elif index not in behind:
-                text.put(index)
-        for index in results:
-            text.need(index)
-        return text.lines
+                values[index] = self._instruction(index, values)
 
-    def varying(self) -> list[int]:
-        """The instructions that are computed for each element."""
-        return [i for i in self.live if self.code[i].span is not Span.SCALAR and self.code[i].opcode != "input"]
+    def value(self, index: int, values: dict[int, Handle]) -> Handle:
+        """What an instruction that was put, or a constant, gave."""
+        if index not in values:
+            op = self._code[index]
+            if op.opcode != "constant":
+                raise KeyError(f"instruction {index}, {op.opcode}, is read before it is there")
+            values[index] = constant(self._flow.builder, op.attribute, op.type)  # type: ignore[arg-type]
+        return values[index]
 
-    def fixed(self) -> list[int]:
-        """Those that are the same for a whole slice."""
-        return [i for i in self.live if self.code[i].span is Span.SCALAR and self.code[i].opcode not in ("input", "constant")]
+    def _branch(self, group: Group, values: dict[int, Handle]) -> None:
+        """Choices whose first branch is seldom taken. What is made within a branch is not known behind it."""
+        code = self._code
 
+        def seldom() -> list[Handle]:
+            inside = dict(values)
+            for index in group.body:
+                inside[index] = self._instruction(index, inside)
+            return [self.value(code[m].args[1], inside) for m in group.members]
 
-class _Text:
-    """Lines as they grow. `uses`: how often each value is written; `kept`: what must have a name."""
+        def otherwise() -> list[Handle]:
+            inside = dict(values)
+            return [self.value(code[m].args[2], inside) for m in group.members]
 
-    def __init__(self, source: ScalarLines, uses: Mapping[int, int], kept: Set[int]) -> None:
-        self.lines: list[str] = []
-        self._source, self._uses, self._kept = source, uses, kept
-        self._named: set[int] = set()
-        self._within: dict[int, tuple[str, int]] = {}  # a value that stands within another: its text, and how deep it is nested
+        types = [code[m].type for m in group.members]
+        found = self._flow.branch(self.value(group.condition, values), types, seldom, otherwise)
+        values.update(zip(group.members, found, strict=True))
 
-    def need(self, index: int) -> None:
-        """See to it that a constant has a name."""
-        op = self._source.code[index]
-        if op.opcode == "constant" and index not in self._named:
-            self._named.add(index)
-            self.lines.append(f"v{index} = {spell_constant(op)}")
-
-    def put(self, index: int) -> None:
-        """An instruction: a line, or text for the line that uses it."""
-        text, depth = self._spelled(index)
-        if self._uses[index] == 1 and index not in self._kept and depth < _NESTED:
-            self._within[index] = (f"({text})", depth + 1)
-        else:
-            self.lines.append(f"v{index} = {text}")
-
-    def branch(self, group: Group) -> None:
-        """Choices whose first branch is seldom taken. It chooses once more within: the interpreter takes every branch with all elements."""
-        code, condition = self._source.code, self._source.name(group.condition)
-        for member in group.members:
-            self.need(code[member].args[2])
-            self.lines.append(f"v{member} = {self._source.name(code[member].args[2])}")
-        outside, named, self.lines = self.lines, set(self._named), []
-        for index in group.body:
-            self.put(index)
-        for member in group.members:
-            self.lines.append(f"v{member} = {self._spelled(member)[0]}")
-        self.lines = [*outside, f"if {condition}:", *indented(self.lines)]
-        self._named = named  # a name from within a branch is not known behind it
-
-    def _spelled(self, index: int) -> tuple[str, int]:
-        code = self._source.code
-        op = code[index]
-        literal = [op.opcode != "apply" and _is_literal(code[a]) for a in op.args]
-        if all(literal[:2]):  # Python would compute it
-            literal = [False] * len(literal)
-        args, depth = [], 0
-        for a, written in zip(op.args, literal, strict=True):
-            if a in self._within:
-                text, deep = self._within.pop(a)
-                depth = max(depth, deep)
-            elif written:
-                text = repr(code[a].attribute)
-            else:
-                text = self._source.name(a)
-                self.need(a)
-            args.append(text)
-        return _spelled(op, args, [code[a] for a in op.args]), depth
+    def _instruction(self, index: int, values: dict[int, Handle]) -> Handle:
+        op = self._code[index]
+        operands = [self.value(a, values) for a in op.args]
+        if op.opcode == "apply":
+            return self._flow.call(function_body(str(op.attribute)), operands)
+        type = self._code[op.args[0]].type
+        if (op.opcode, type) == ("floor", "f32"):
+            return self._flow.floor(*operands)
+        if (op.opcode, type) == ("sqrt", "f64"):
+            return self._flow.wide_sqrt(*operands)
+        return _computed(self._flow.builder, op, operands, type)
 
 
-def _is_literal(op: Instruction) -> bool:
-    """Whether a constant may stand as a Python number, which Triton takes for a float32."""
-    value = op.attribute
-    if op.opcode != "constant" or op.type != "f32" or not isinstance(value, float) or not math.isfinite(value):
-        return False
-    return value > 0 or (value == 0 and math.copysign(1, value) > 0)
+def _computed(builder: Any, op: Instruction, operands: Sequence[Handle], type: Type) -> Handle:
+    """An instruction on operands of which the first has that type. KeyError for what is no computation of scalars."""
+    if (op.opcode, type) in _ROUNDED:
+        return getattr(builder, _ROUNDED[op.opcode, type])(*operands)
+    if op.opcode in _CONVERSIONS:
+        return getattr(builder, _CONVERSIONS[op.opcode])(*operands, builder_type(builder, op.type))
+    match op.opcode:
+        case "neg":
+            return builder.create_fmul(*operands, constant(builder, -1.0, type))
+        case "not":
+            return builder.create_xor(*operands, builder.get_int1(True))
+        case "widen" if type == "f32":
+            return builder.create_fp_ext(*operands, builder_type(builder, "f64"))
+        case "narrow" if type == "f64":
+            return builder.create_fp_trunc(*operands, builder_type(builder, "f32"))
+        case "widen" | "narrow":
+            return builder.create_int_cast(*operands, builder_type(builder, op.type), False)  # zeros above
+        case _:
+            return getattr(builder, _METHODS[op.opcode])(*operands)
 
 
-def _spelled(op: Instruction, args: list[str], operands: list[Instruction]) -> str:
-    if op.opcode == "apply":
-        return f"{op.attribute}_({', '.join(args)})"
-    return spell(op, args, [o.type for o in operands])
-
-
-def print_function(name: str) -> list[str]:
-    """An operator as a function that is called."""
-    kernel = function_body(name)
-    body = ScalarLines(kernel, {i.name: i.name for i in kernel.inputs})
-    result = kernel.outputs[0].index
-    lines = [*body.lines(body.varying(), [result]), f"return {body.name(result)}"]
-    head = f"def {name}_({', '.join(i.name for i in kernel.inputs)}):"
-    return ["@triton.jit(noinline=True)", head, *indented(lines)]
-
-
-def indented(lines: Iterable[str], by: int = 1) -> list[str]:
-    """Lines, further to the right."""
-    return ["    " * by + line for line in lines]
+def function_code(flow: Flow, function: Kernel, arguments: Sequence[Handle]) -> Handle:
+    """The body of a function with one result, put where the flow is."""
+    code, live = function.block.instructions, function.live()
+    given = dict(zip((i.name for i in function.inputs), arguments, strict=True))
+    values = {i: given[str(code[i].attribute)] for i in live if code[i].opcode == "input"}
+    body = ScalarCode(flow, function)
+    body.put([i for i in live if code[i].opcode not in ("input", "constant")], values)
+    return body.value(function.outputs[0].index, values)

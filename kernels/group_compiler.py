@@ -6,27 +6,27 @@ processes at once, by the same path as a launch: the key is the same, and the la
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import triton
-from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime import driver
 
 from codegen.group import GroupStage
-from codegen.group_triton import PACK, function_name, pointers, print_group, sizes
-from kernels.triton_compiler import MAX_BLOCK_CHANNELS, TARGETS, Compiled, Tile, compile_options, load
+from codegen.group_body import PACK, body_name
+from codegen.group_triton import pointers, print_group, sizes
+from kernels.group_flow import CompiledGroup
+from kernels.triton_compiler import MAX_BLOCK_CHANNELS, TARGETS, Compiled, Tile, compile_options
 
 _TYPES: Final = {"which": "*i32", "views": "*i32", "scalar_sums": "*fp64", "row_sums": "*fp64", "channel_sums": "*fp64"}
 _SPECIALISED: Final = ("n", "channels")  # of the sizes: whether 16 divides them decides on the width of accesses
@@ -59,9 +59,9 @@ def compile_stage(stage: GroupStage, target: str, tile: Tile) -> Compiled:
     signature = {name: pointer_type(name) for name in pointers(stage)}
     signature |= dict.fromkeys(run_time, "i32") | dict.fromkeys(compile_time, "constexpr")
     aligned = {(i,): _ALIGNED for i, name in enumerate(signature) if name in (*pointers(stage), *_SPECIALISED)}
-    function = getattr(load(print_group(stage)), function_name(stage))
-    source = ASTSource(function, signature, constexprs=tile_constants(stage, tile), attrs=aligned)
-    with without_line_numbers():
+    group = CompiledGroup(stage)
+    source = ASTSource(group.function, signature, constexprs=tile_constants(stage, tile), attrs=aligned)
+    with group.running():
         compiled = triton.compile(source, target=gpu, options={"num_warps": tile.num_warps, **compile_options(gpu)})
     return Compiled(compiled.asm, compiled.metadata, gpu, tile)
 
@@ -71,20 +71,15 @@ def tile_constants(stage: GroupStage, tile: Tile) -> dict[str, int]:
     return {"BLOCK": tile.channels} if stage.flat else {"BLOCK_ROWS": tile.rows, "BLOCK_CHANNELS": tile.channels}
 
 
-@contextlib.contextmanager
-def without_line_numbers() -> Iterator[None]:
-    """A context in which Triton leaves them out, which takes a fifth of the time of compiling off."""
-    with knobs.compilation.scope():
-        knobs.compilation.disable_line_info = True
-        yield
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a process needs to compile a kernel as a launch would: the source, the types of the pointers, the sizes, the constants."""
+    """What a process needs to compile a kernel as a launch would: the stage, the types of the pointers, the sizes, the constants.
 
+    `source`, the stage's text, stands for the stage where jobs are compared.
+    """
+
+    stage: GroupStage = field(compare=False, repr=False)
     source: str
-    name: str
     types: tuple[str, ...]
     sizes: tuple[int, ...]
     constants: tuple[tuple[str, int], ...]
@@ -98,7 +93,7 @@ def make_job(stage: GroupStage, tile: Tile, target: GPUTarget, rows: int, channe
     types = tuple(map(pointer_type, pointers(stage)))
     constants = tuple(tile_constants(stage, tile).items())
     gpu = (target.backend, target.arch, target.warp_size)
-    return Job(print_group(stage), function_name(stage), types, (*map(specialised, run_time), 0, PACK), constants, tile.num_warps, gpu)
+    return Job(stage, print_group(stage, body_name(stage)), types, (*map(specialised, run_time), 0, PACK), constants, tile.num_warps, gpu)
 
 
 class _Offline:
@@ -136,10 +131,10 @@ def compile_job(job: Job) -> None:
     """Compile into Triton's cache. It takes over the process's Triton driver, so it is for processes that launch nothing."""
     target = GPUTarget(*job.target)
     driver.set_active(_Offline(target))
-    function = getattr(load(job.source), job.name)
+    group = CompiledGroup(job.stage)
     arguments = [*map(_Pointer, job.types), *job.sizes]
-    with without_line_numbers():
-        function.warmup(*arguments, grid=(1,), **dict(job.constants), num_warps=job.num_warps, **compile_options(target))
+    with group.running():
+        group.function.warmup(*arguments, grid=(1,), **dict(job.constants), num_warps=job.num_warps, **compile_options(target))
 
 
 class Compilers:
@@ -159,8 +154,8 @@ class Compilers:
             self._pool = None
 
     def compile(self, jobs: Iterable[Job]) -> None:
-        """Compile what has not been, longest source first. Raises what a compiler raises."""
-        found = sorted(set(jobs) - self._done, key=lambda job: (-len(job.source), job.source))
+        """Compile what has not been, longest first. Raises what a compiler raises."""
+        found = sorted(set(jobs) - self._done, key=lambda job: (-_length(job.stage), job.source))
         if not found:
             return
         if self._pool is None:
@@ -173,6 +168,10 @@ class Compilers:
 def compilers(processes: int) -> Compilers:
     """Those of this process, which live as long as it does."""
     return Compilers(processes)
+
+
+def _length(stage: GroupStage) -> int:
+    return sum(len(member.kernel.live()) for member in stage.members)
 
 
 def specialised(size: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import torch
 import triton
@@ -13,11 +13,13 @@ from torch import Tensor
 from triton.runtime import driver
 
 from codegen.group import NOT_USED, SUMS, VIEWS, GroupStage, Kind, View
-from codegen.group_triton import PACK, function_name, pointers, print_group
+from codegen.group_body import PACK
+from codegen.group_triton import pointers
 from codegen.instructions import Span
-from kernels.group_compiler import NUM_WARPS, Job, group_tile, make_job, tile_constants, without_line_numbers
-from kernels.triton_compiler import Tile, compile_options, load
-from kernels.triton_interpreter import gpu_rounding, interpreted
+from kernels.group_compiler import NUM_WARPS, Job, group_tile, make_job, tile_constants
+from kernels.group_flow import CompiledGroup
+from kernels.group_interpreter import InterpretedGroup
+from kernels.triton_compiler import Tile, compile_options
 from kernels.tuning import NARROW, WORTHWHILE, device_name, kernel_class, timer, tuned
 
 # A program takes several tiles once this many programs are left: it reads the constants of its slice and branches once, and writes
@@ -54,11 +56,9 @@ class StageKernel:
     def __init__(self, stage: GroupStage, *, interpret: bool = False) -> None:
         self.stage = stage
         self.interpret = interpret
-        self.source = print_group(stage)
-        name = function_name(stage)
         longest = max(len(member.kernel.live()) for member in stage.members)
         self._kind = kernel_class("group flat" if stage.flat else "group structured", "f32", longest)
-        self._function: Any = interpreted(self.source, name) if interpret else getattr(load(self.source), name)
+        self._group = InterpretedGroup(stage) if interpret else CompiledGroup(stage)
 
     def views(self, device: torch.device) -> Tensor | None:
         """The table of views for the kernel: int32 (members, 2 x columns), None if there are none."""
@@ -108,14 +108,11 @@ class StageKernel:
 
     def _launch(self, grid: tuple[int, int], arguments: list[Tensor | int | None], tile: Tile) -> None:
         constants = tile_constants(self.stage, tile)
-        if self.interpret:
-            with gpu_rounding():
-                self._function[grid](*arguments, **constants)
-        else:
-            options = compile_options(driver.active.get_current_target())
-            # A launch may compile, and must then find the key under which `kernels.group_compiler` has done so.
-            with without_line_numbers():
-                self._function[grid](*arguments, **constants, num_warps=tile.num_warps, **options)
+        if not self.interpret:
+            constants |= compile_options(driver.active.get_current_target()) | {"num_warps": tile.num_warps}
+        # A launch may compile, and must then find the key under which `kernels.group_compiler` has done so.
+        with self._group.running():
+            self._group.function[grid](*arguments, **constants)
 
     def _tile(self, shape: tuple[int, int, int], device: torch.device, run: Callable[[Tile], object]) -> Tile:
         """The tile that was found to be the fastest for such kernels, or the static one; see `kernels.tuning`."""

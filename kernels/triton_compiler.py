@@ -9,7 +9,8 @@ import hashlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import platformdirs
 import triton
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -93,6 +95,14 @@ def compile_options(target: GPUTarget) -> dict[str, bool | int]:
     By default floor of float32 flushes subnormals on NVIDIA (`cvt.rmi.ftz`), so that floor(-1e-40) is 0 instead of -1.
     """
     return _OPTIONS | ({"enable_reflect_ftz": False, "maxnreg": MAX_REGISTERS} if target.backend == "cuda" else {})
+
+
+@contextmanager
+def without_line_numbers() -> Iterator[None]:
+    """A context in which Triton leaves them out, which takes a fifth of the time of compiling off."""
+    with knobs.compilation.scope():
+        knobs.compilation.disable_line_info = True
+        yield
 
 
 def load(source: str) -> ModuleType:

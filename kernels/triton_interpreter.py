@@ -9,6 +9,7 @@ The interpreter (Triton 3.7) carries a kernel out in NumPy, one program after an
 - `tl.sum` is itself a `@triton.jit` function, which exists for the interpreter only if TRITON_INTERPRET was set when Triton was
   imported. We do without, so that a process can both interpret and compile, and give `tl.reduce` the sum directly.
 - `tl.map_elementwise` does not exist, and functions that a kernel calls would have to be marked by TRITON_INTERPRET as well.
+- Integers are shifted to the right, and made wider, with their sign, whatever was asked for.
 - libdevice does not exist: its float64 functions are torch's (or NumPy's).
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,9 +34,13 @@ from kernels.triton_compiler import load
 _Array = npt.NDArray[Any]
 
 
-def interpreted(source: str, name: str) -> Any:
-    """The function `name` of a generated module, to be launched as `function[grid](...)` within `gpu_rounding()`."""
+def interpreted(source: str, name: str, names: Mapping[str, Callable[..., Any]] | None = None) -> Any:
+    """The function `name` of a generated module, to be launched as `function[grid](...)` within `gpu_rounding()`.
+
+    `names`: functions that the source calls and does not have.
+    """
     module = load(source)
+    vars(module).update(names or {})
     if hasattr(module, "libdevice"):
         vars(module)["libdevice"] = _Libdevice()
     kernel = interpreter.InterpretedFunction(getattr(module, name).fn)
@@ -50,6 +55,7 @@ def gpu_rounding() -> Iterator[None]:
     """Replace what the module's text lists, and put it back. Not for several threads at a time, nor is the interpreter."""
     builder = interpreter.interpreter_builder
     plain_cast, plain_splat, plain_sum, plain_map = builder.cast_impl, builder.create_splat, tl.sum, tl.map_elementwise
+    plain_shift, plain_widen = builder.create_lshr, builder.create_int_cast
 
     def cast(source: Any, type: Any) -> Any:
         if source.dtype.scalar == tl.float32 and type.scalar == tl.bfloat16:
@@ -61,6 +67,12 @@ def gpu_rounding() -> Iterator[None]:
             value = interpreter.TensorHandle(value.data, tl.int1)
         return plain_splat(type, value)
 
+    def shift(value: Any, by: Any) -> Any:
+        return interpreter.TensorHandle(plain_shift(_natural(value), _natural(by)).data.view(value.data.dtype), value.dtype)
+
+    def int_cast(value: Any, type: Any, signed: bool) -> Any:
+        return plain_widen(value if signed or value.data.dtype == np.bool_ else _natural(value), type, signed)
+
     def fma(x: Any, y: Any, z: Any) -> Any:
         fused = _fma32 if z.dtype.scalar == tl.float32 else _fma64
         return interpreter.TensorHandle(fused(x.data, y.data, z.data), z.dtype.scalar)
@@ -70,12 +82,13 @@ def gpu_rounding() -> Iterator[None]:
 
     # Attributes of the one builder object hide its class's methods, and are easily taken away.
     builder.cast_impl, builder.create_splat, builder.create_fma = cast, splat, fma
+    builder.create_lshr, builder.create_int_cast = shift, int_cast
     tl.sum, tl.map_elementwise = total, _map_elementwise
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        del builder.cast_impl, builder.create_splat, builder.create_fma
+        del builder.cast_impl, builder.create_splat, builder.create_fma, builder.create_lshr, builder.create_int_cast
         tl.sum, tl.map_elementwise = plain_sum, plain_map
 
 
@@ -95,6 +108,12 @@ def _map_elementwise(function: Callable[..., Any], *args: Any, pack: int = 1) ->
         columns = [np.broadcast_to(part.handle.data, (math.prod(shape) // pack,)) for part in found[k : k + pack]]
         results.append(_block(np.stack(columns, axis=-1).reshape(shape), found[k].dtype))
     return tuple(results)
+
+
+def _natural(value: Any) -> Any:
+    """The same integers without a sign."""
+    data = value.data
+    return interpreter.TensorHandle(data.view(f"u{data.dtype.itemsize}"), value.dtype)
 
 
 def _block(data: _Array, dtype: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from lab_programs import PROGRAMS
 from triton import knobs
 
 from codegen.group import GroupStage, group
-from codegen.group_triton import PACK, print_group
+from codegen.group_body import PACK, body_name
+from codegen.group_triton import print_group
 from codegen.instructions import Span
 from codegen.limits import is_pointwise
 from kernels.group_compiler import Compilers, Job, compile_stage, group_tile, make_job, specialised
@@ -61,10 +63,8 @@ def test_compiling_ahead_fills_the_cache_that_launches_read(triton_cache: Path) 
 
 
 def test_a_compilers_error_is_raised() -> None:
-    stage = stages(POPULATION[:1], 0)[-1]
-    broken = job(stage, "sm_90")
-    broken = Job("import triton\n\n\n@triton.jit\ndef f(x):\n    y = unknown\n", "f", ("*fp32",), (), (), 4, broken.target)
-    with Compilers(1) as compilers, pytest.raises(Exception, match="unknown"):
+    broken = replace(job(stages(POPULATION[:1], 0)[-1], "sm_90"), num_warps=3)
+    with Compilers(1) as compilers, pytest.raises(Exception, match="power of 2"):
         compilers.compile([broken])
 
 
@@ -74,7 +74,8 @@ def test_the_key_of_a_job_does_not_depend_on_the_size_but_on_its_divisibility() 
 
 def test_equal_structures_give_equal_source_and_unequal_ones_do_not() -> None:
     def source(text: str) -> str:
-        return print_group(stages([text], 0)[-1])
+        stage = stages([text], 0)[-1]
+        return print_group(stage, body_name(stage))
 
     assert source("x*tanh(1.3*x)") == source("x*tanh(0.7*x)") != source("x*tanh(x)")
 

@@ -1,8 +1,9 @@
-"""A machine that runs the compiled form of a Triton kernel, its TTIR, on NumPy arrays.
+"""A machine that runs the compiled form of a Triton kernel, its TTIR or TTGIR, on NumPy arrays.
 
 Triton's interpreter runs a kernel's Python text. What a GPU runs is what Triton's front end makes of that text, and the front end has
 rules of its own for the names that branches and loops assign. This machine runs the text of a compiled kernel's stage "ttir", after
-inlining, folding and the merging of equal values, so that a front end that took a kernel for another shows in its numbers.
+inlining, folding and the merging of equal values, so that a front end that took a kernel for another shows in its numbers; or of its stage
+"ttgir", where tensors have got layouts, which say where elements are and do not matter here.
 
 One program after another. A value is an array of its tensor's shape, or a scalar. The body of `tt.map_elementwise` is run once for all
 elements of a program: scalars are vectors there, and where they disagree on a branch it is taken both ways and the results are chosen.
@@ -27,6 +28,7 @@ from kernels.triton_interpreter import _fma32, _fma64
 Array = npt.NDArray[Any]
 
 _DTYPES: Final[dict[str, Any]] = {"f32": np.float32, "f64": np.float64, "i1": np.bool_, "i32": np.int32, "i64": np.int64}
+_LAYOUT: Final = re.compile(r", #(?:\w+|ttg\.slice<\{[^}]*\}>)(?=>)")
 _LOCATION: Final = re.compile(r"\s*\bloc\((?:[^()]|\([^()]*\))*\)")
 _OPERATION: Final = re.compile(r'(?:(%[\w$.-]+)(?::(\d+))? = )?"?(arith\.cmp[fi] \w+|[a-z_]+(?:\.[a-z_0-9]+)+)"?(.*)')
 _VALUE: Final = re.compile(r"%[\w$.-]+(?:#\d+)?")
@@ -204,9 +206,11 @@ _TYPED: Final[dict[str, Callable[..., Value | None]]] = {
     "tt.reshape": _moved(lambda op, a: a.reshape(op.shape)),
     "tt.expand_dims": _moved(lambda op, a: np.expand_dims(a, op.number("axis"))),
     "tt.addptr": lambda op, pointer, by: Pointer(pointer.array, pointer.offset + by.astype(np.int64)),
-    "tt.load": _load, "tt.store": _store,
+    "tt.load": _load, "tt.store": _store, "ttg.convert_layout": _moved(lambda _, a: a),
 }  # fmt: skip
 
+# Instructions of NVIDIA's.
+_ASSEMBLY: Final[dict[str, Callable[[Array], Array]]] = {"cvt.rmi.f32.f32 $0, $1;": np.floor, "sqrt.rn.f64 $0, $1;": np.sqrt}
 _ENDS: Final = ("tt.return", "scf.yield", "tt.map_elementwise.return", "tt.reduce.return")
 
 
@@ -214,7 +218,8 @@ class Machine:
     """A compiled kernel."""
 
     def __init__(self, ttir: str) -> None:
-        lines = (_LOCATION.sub("", line).strip() for line in ttir.splitlines() if line and not line.startswith(("#", "module", "}")))
+        text = _LAYOUT.sub("", _LOCATION.sub("", ttir))
+        lines = (line.strip() for line in text.splitlines() if line and not line.startswith(("#", "module", "}")))
         functions = [_operation(line, lines) for line in lines]
         (self._kernel,) = (op for op in functions if op.text.startswith(" public "))
         self._functions = {op.symbol: op for op in functions}
@@ -223,6 +228,7 @@ class Machine:
         self._control: Mapping[str, Callable[[Operation, Scope], Sequence[Any]]] = {
             "tt.get_program_id": lambda op, _: [np.array(self._program[op.text.split()[0]], np.int32)],
             "tt.get_num_programs": lambda op, _: [np.array(self._grid[op.text.split()[0]], np.int32)],
+            "tt.elementwise_inline_asm": self._assembly,
             "tt.call": self._call, "tt.map_elementwise": self._map, "tt.reduce": self._reduce, "scf.for": self._for, "scf.if": self._if,
         }  # fmt: skip
 
@@ -261,6 +267,14 @@ class Machine:
         if value.dtype != (np.bool_ if op.name.startswith("arith.cmp") else op.dtype):
             raise TypeError(f"gave {value.dtype}: {op.line}")
         return [value]
+
+    @staticmethod
+    def _assembly(op: Operation, scope: Scope) -> Sequence[Any]:
+        """Of an instruction that is none, such as the placeholder of a group's body, nobody may use the results."""
+        text = re.search(r'"([^"]*)"', op.text)
+        assert text is not None
+        known = _ASSEMBLY.get(text[1])
+        return [None] * len(op.results) if known is None else [known(scope[op.operands[0]])]
 
     def _call(self, op: Operation, scope: Scope) -> Sequence[Any]:
         return self._enter(self._functions[op.symbol], [scope[name] for name in op.operands])
