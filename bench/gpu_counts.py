@@ -5,15 +5,16 @@ that, kernels are compiled without the mask that guards the end of a tensor, sin
 
 A group's kernel has loops and calls, and its static count is not what runs. So each expression is compiled as a group of its own whose
 loops run once: what that has more than the group of `x` alone are its own instructions for one element. To them are added the functions
-that it calls, each once a call, an equal share of what a tile costs, and the moves that turn the elements of a thread. Left out: that the
-code of a member may be another beside others, spills, and the branches that choose a member. Slightly too much: what a program does once
-with the constants of its slice counts for each element.
+that it calls, each once a call, an equal share of what a tile costs, the moves that turn the elements of a thread, and the branches to a
+member of a group of `kernels.grouping.SIZE`. Left out: that the code of a member may be another beside others, and spills. Slightly too
+much: what a program does once with the constants of its slice counts for each element.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -29,7 +30,7 @@ from bench.gpu_functions import shortest
 from bench.gpu_static import versions
 from codegen.function import Activation
 from codegen.group import GroupStage, group
-from codegen.group_body import PACK, body_name, is_turned
+from codegen.group_body import PACK, body_name
 from codegen.group_triton import pointers, print_group, sizes
 from codegen.instructions import Span
 from codegen.kernel import Kernel, Storage
@@ -38,6 +39,7 @@ from codegen.triton import parameters, print_kernel
 from kernels.cache import default_cache
 from kernels.group_compiler import group_tile, pointer_type, tile_constants
 from kernels.group_flow import CompiledGroup
+from kernels.grouping import SIZE
 from kernels.programs import SLOPE, make_plan, program
 from kernels.report import FP32, INTEGER, KINDS, MEMORY, OTHER, kinds, read
 from kernels.triton_compiler import NUM_WARPS, TARGETS, choose_tile, compile_options, load_function, without_line_numbers
@@ -45,6 +47,7 @@ from kernels.triton_compiler import NUM_WARPS, TARGETS, choose_tile, compile_opt
 Counts = dict[str, float]
 _POINTERS: Final[dict[Storage, str]] = {"f32": "*fp32", "f64": "*fp64", "bf16": "*bf16", "f16": "*fp16"}
 _ALIGNED: Final = [["tt.divisibility", 16]]
+_BRANCHES: Final = math.ceil(math.log2(SIZE))
 
 
 def kernel_counts(kernel: Kernel, target: str, block: int = 0) -> Counts:
@@ -73,13 +76,15 @@ def member_counts(function: Activation, target: str) -> Counts:
     own, tile = _once(function, target), _once(program("x"), target)
     stage = _stage(function)
     kernel = stage.members[0].kernel
-    turned = is_turned(kernel)
-    found = {kind: (own[kind] - tile[kind]) / (1 if turned else PACK) + tile[kind] / PACK for kind in KINDS}
+    found = {kind: own[kind] - tile[kind] + tile[kind] / PACK for kind in KINDS}
     found[MEMORY] = tile[MEMORY] / PACK  # what else it reads are constants, once a program
     # Of each tensor that goes around, PACK registers move one place; ptxas makes these moves half IMAD, half MOV.
-    moves = PACK * stage.outputs[Span.ELEMENT] if turned else 0
+    moves = PACK * stage.outputs[Span.ELEMENT]
     found[FP32] += moves / 2
     found[INTEGER] += moves / 2
+    # The way to a member of a group: at each branch a comparison and a jump.
+    found[INTEGER] += _BRANCHES
+    found[OTHER] += _BRANCHES
     for index in kernel.live():
         instruction = kernel.block.instructions[index]
         if instruction.opcode == "apply":

@@ -9,7 +9,7 @@ Scalar code may branch and call functions, which a kernel of tensors cannot: wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from codegen.instructions import Instruction, Type
@@ -79,63 +79,80 @@ def constant(builder: Any, value: float, type: Type = "f32") -> Handle:
 
 
 class ScalarCode:
-    """A kernel's instructions, to be put where a flow is.
+    """A kernel's instructions, to be put where a flow is. `given`: the handles of its inputs by name.
 
     Constants have no place of their own. They are made where they are needed first, and a compiler merges them.
     """
 
-    def __init__(self, flow: Flow, kernel: Kernel) -> None:
-        self._flow, self._kernel = flow, kernel
-        self._code = kernel.block.instructions
+    def __init__(self, flow: Flow, kernel: Kernel, given: Mapping[str, Handle]) -> None:
+        self.code = kernel.block.instructions
+        self._flow, self._kernel, self._given = flow, kernel, given
+        self._values: dict[int, Handle] = {}
 
-    def put(self, indices: Sequence[int], values: dict[int, Handle]) -> None:
-        """Put some instructions in order. `values` has what they read, and gets what they compute."""
+    def put(self, indices: Sequence[int]) -> None:
+        """Put some instructions in order."""
         branches = {at: group for at, group in rare_groups(self._kernel, indices).items() if len(group.body) >= _RARE}
         behind = {i for group in branches.values() for i in (*group.body, *group.members)}
         for index in indices:
             if index in branches:
-                self._branch(branches[index], values)
+                self._branch(branches[index])
             elif index not in behind:
-                values[index] = self._instruction(index, values)
+                self._values[index] = self._instruction(index)
 
-    def value(self, index: int, values: dict[int, Handle]) -> Handle:
-        """What an instruction that was put, or a constant, gave."""
-        if index not in values:
-            op = self._code[index]
-            if op.opcode != "constant":
+    def give(self, values: Mapping[int, Handle]) -> None:
+        """What some instructions give, which then need not be put."""
+        self._values.update(values)
+
+    def value(self, index: int) -> Handle:
+        """What an instruction that was put, an input or a constant gives."""
+        if index not in self._values:
+            op = self.code[index]
+            if op.opcode == "input":
+                return self._given[str(op.attribute)]
+            if not isinstance(op.attribute, float | int):
                 raise KeyError(f"instruction {index}, {op.opcode}, is read before it is there")
-            values[index] = constant(self._flow.builder, op.attribute, op.type)  # type: ignore[arg-type]
-        return values[index]
+            self._values[index] = constant(self._flow.builder, op.attribute, op.type)
+        return self._values[index]
 
-    def _branch(self, group: Group, values: dict[int, Handle]) -> None:
+    def outputs(self) -> list[Handle]:
+        """What the kernel's outputs are made of."""
+        return [self.value(output.index) for output in self._kernel.outputs]
+
+    def _branch(self, group: Group) -> None:
         """Choices whose first branch is seldom taken. What is made within a branch is not known behind it."""
-        code = self._code
+        outside = self._values
 
-        def seldom() -> list[Handle]:
-            inside = dict(values)
-            for index in group.body:
-                inside[index] = self._instruction(index, inside)
-            return [self.value(code[m].args[1], inside) for m in group.members]
+        def way(body: Sequence[int], number: int) -> list[Handle]:
+            self._values = dict(outside)
+            for index in body:
+                self._values[index] = self._instruction(index)
+            found = [self.value(self.code[m].args[number]) for m in group.members]
+            self._values = outside
+            return found
 
-        def otherwise() -> list[Handle]:
-            inside = dict(values)
-            return [self.value(code[m].args[2], inside) for m in group.members]
+        types = [self.code[m].type for m in group.members]
+        found = self._flow.branch(self.value(group.condition), types, lambda: way(group.body, 1), lambda: way((), 2))
+        self._values.update(zip(group.members, found, strict=True))
 
-        types = [code[m].type for m in group.members]
-        found = self._flow.branch(self.value(group.condition, values), types, seldom, otherwise)
-        values.update(zip(group.members, found, strict=True))
-
-    def _instruction(self, index: int, values: dict[int, Handle]) -> Handle:
-        op = self._code[index]
-        operands = [self.value(a, values) for a in op.args]
+    def _instruction(self, index: int) -> Handle:
+        op = self.code[index]
+        operands = [self.value(a) for a in op.args]
         if op.opcode == "apply":
             return self._flow.call(function_body(str(op.attribute)), operands)
-        type = self._code[op.args[0]].type
+        type = self.code[op.args[0]].type
         if (op.opcode, type) == ("floor", "f32"):
             return self._flow.floor(*operands)
         if (op.opcode, type) == ("sqrt", "f64"):
             return self._flow.wide_sqrt(*operands)
         return _computed(self._flow.builder, op, operands, type)
+
+
+def put_function(flow: Flow, function: Kernel, arguments: Sequence[Handle]) -> Handle:
+    """Put the body of a function with one result where the flow is."""
+    body = ScalarCode(flow, function, dict(zip((i.name for i in function.inputs), arguments, strict=True)))
+    body.put([i for i in function.live() if body.code[i].opcode not in ("input", "constant")])
+    (result,) = body.outputs()
+    return result
 
 
 def _computed(builder: Any, op: Instruction, operands: Sequence[Handle], type: Type) -> Handle:
@@ -157,13 +174,3 @@ def _computed(builder: Any, op: Instruction, operands: Sequence[Handle], type: T
             return builder.create_int_cast(*operands, builder_type(builder, op.type), False)  # zeros above
         case _:
             return getattr(builder, _METHODS[op.opcode])(*operands)
-
-
-def function_code(flow: Flow, function: Kernel, arguments: Sequence[Handle]) -> Handle:
-    """The body of a function with one result, put where the flow is."""
-    code, live = function.block.instructions, function.live()
-    given = dict(zip((i.name for i in function.inputs), arguments, strict=True))
-    values = {i: given[str(code[i].attribute)] for i in live if code[i].opcode == "input"}
-    body = ScalarCode(flow, function)
-    body.put([i for i in live if code[i].opcode not in ("input", "constant")], values)
-    return body.value(function.outputs[0].index, values)

@@ -20,7 +20,7 @@ from codegen.group_body import PACK, body_name, put_body, results
 from codegen.group_triton import function_name, print_group
 from codegen.instructions import Type
 from codegen.kernel import Kernel
-from codegen.scalar_triton import Handle, builder_type, constant, function_code
+from codegen.scalar_triton import Handle, builder_type, constant, put_function
 from kernels.triton_compiler import load, without_line_numbers
 
 
@@ -93,7 +93,7 @@ class _CompilerFlow:
         self._module.push_back(made)
         builder.set_insertion_point_to_start(made.add_entry_block())
         arguments = [made.args(k) for k in range(len(function.inputs))]
-        builder.ret([function_code(_CompilerFlow(builder, self._module, self._backend), function, arguments)])
+        builder.ret([put_function(_CompilerFlow(builder, self._module, self._backend), function, arguments)])
 
     def branch(
         self, condition: Handle, types: Sequence[Type], one: Callable[[], Sequence[Handle]], other: Callable[[], Sequence[Handle]]
@@ -105,8 +105,9 @@ class _CompilerFlow:
         return [made.get_result(k) for k in range(len(types))]
 
     def repeat(self, count: Handle, values: Sequence[Handle], body: Callable[[list[Handle]], Sequence[Handle]]) -> list[Handle]:
-        bounds = (constant(self.builder, 0, "i32"), count, constant(self.builder, 1, "i32"))
-        made = self.builder.create_for_op(*bounds, list(values))
+        # At least once: for none there would be code, too, a tenth of a kernel's.
+        one = constant(self.builder, 1, "i32")
+        made = self.builder.create_for_op(constant(self.builder, 0, "i32"), self.builder.create_maxsi(count, one), one, list(values))
         block = made.get_body(0)
         with self._at(block):
             self.builder.create_yield_op(list(body([block.arg(k + 1) for k in range(len(values))])))  # the first is the counter

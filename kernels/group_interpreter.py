@@ -18,7 +18,7 @@ from codegen.group_body import body_name, put_body
 from codegen.group_triton import function_name, print_group
 from codegen.instructions import Type
 from codegen.kernel import Kernel
-from codegen.scalar_triton import Handle, function_code
+from codegen.scalar_triton import Handle, put_function
 from kernels.triton_interpreter import gpu_rounding, interpreted
 
 
@@ -46,7 +46,7 @@ class _InterpreterFlow:
         self.builder: Any = interpreter.interpreter_builder
 
     def call(self, function: Kernel, arguments: Sequence[Handle]) -> Handle:
-        return function_code(self, function, arguments)
+        return put_function(self, function, arguments)
 
     def branch(
         self, condition: Handle, types: Sequence[Type], one: Callable[[], Sequence[Handle]], other: Callable[[], Sequence[Handle]]

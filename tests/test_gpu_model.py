@@ -93,10 +93,10 @@ def test_bytes_of_passes_and_types() -> None:
 
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
 def test_members_of_groups_are_counted_with_what_they_call(target: str) -> None:
-    """`x` alone costs a share of its tile; a function that is called costs its own kernel's instructions, once a call, and a bit more."""
+    """`x` alone costs the way to it and a share of its tile; a function that is called its own kernel's instructions, and a bit more."""
     total = {text: sum(member_counts(program(text), target).values()) for text in ("x", "sin(x)", "sin(3*sin(x))")}
     alone = sum(kernel_counts(make_plan(program("sin(x)"), 0, "f32").stages[-1].kernel, target).values())
-    assert total["x"] < 15
+    assert total["x"] < 30
     # Value and slope: sin and cos; then sin twice and cos twice. A way that misses a loop or a call would be shorter.
     assert 1.6 * alone < total["sin(x)"] < 4 * alone
     assert 1.6 < (total["sin(3*sin(x))"] - total["x"]) / (total["sin(x)"] - total["x"]) < 2.4
