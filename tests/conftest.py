@@ -8,9 +8,14 @@ import pytest
 import torch
 from hypothesis import settings
 
-os.environ["GP_CACHE_DIR"] = tempfile.mkdtemp(prefix="actgp-test-")
+_CACHE = tempfile.TemporaryDirectory(prefix="actgp-test-", ignore_cleanup_errors=True)
+os.environ["GP_CACHE_DIR"] = _CACHE.name
 settings.register_profile("actgp", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("actgp")
+
+
+def pytest_unconfigure() -> None:
+    _CACHE.cleanup()
 
 
 @pytest.fixture(autouse=True)
