@@ -117,7 +117,7 @@ def _once(function: Activation, target: str) -> Counts:
         signature |= dict.fromkeys([*compile_time, "tiles"], "constexpr")
         constants = tile_constants(stage, tile) | {"tiles": 1}
         made = CompiledGroup(stage, text)
-        with made.running():
+        with made.running(keep_stages=True):
             return _way(made.function, signature, constants, target, PACK)
 
     return _kept(f"{text} {tile} {target} once", make)

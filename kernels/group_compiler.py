@@ -61,7 +61,7 @@ def compile_stage(stage: GroupStage, target: str, tile: Tile) -> Compiled:
     aligned = {(i,): _ALIGNED for i, name in enumerate(signature) if name in (*pointers(stage), *_SPECIALISED)}
     group = CompiledGroup(stage)
     source = ASTSource(group.function, signature, constexprs=tile_constants(stage, tile), attrs=aligned)
-    with group.running():
+    with group.running(keep_stages=True):
         compiled = triton.compile(source, target=gpu, options={"num_warps": tile.num_warps, **compile_options(gpu)})
     return Compiled(compiled.asm, compiled.metadata, gpu, tile)
 

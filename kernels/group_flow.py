@@ -7,6 +7,7 @@ To scalar code those passes do nothing, but they took 6 of 25 ms for each expres
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,19 +45,23 @@ class CompiledGroup:
         return tuple(tl.tensor(made.get_result(k), tl.float32) for k in range(count))
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """A context in which Triton compiles the kernel with its body, and finds it by a key that has the body's digest."""
-        with without_line_numbers(), knobs.runtime.scope():
-            knobs.runtime.add_stages_inspection_hook = self._inspect
+    def running(self, *, keep_stages: bool = False) -> Iterator[None]:
+        """A context in which Triton compiles the kernel with its body, and finds it by a key that has the body's digest.
+
+        `keep_stages`: it keeps what comes before the machine code as well, ten times as much on disk.
+        """
+        with without_line_numbers(), knobs.compilation.scope(), knobs.runtime.scope():
+            knobs.compilation.store_binary_only = not keep_stages
+            knobs.runtime.add_stages_inspection_hook = functools.partial(self._inspect, self._name + " and stages" * keep_stages)
             yield
 
-    def _inspect(self, *arguments: Any) -> tuple[str, str]:
+    def _inspect(self, key: str, *arguments: Any) -> tuple[str, str]:
         """Triton's hook for changes of its stages: called with them when it compiles, and without for a key and its digest."""
         if arguments:
             _, stages, options, *_ = arguments
             plain = stages["ttgir"]
             stages["ttgir"] = lambda module, metadata: self._filled(plain(module, metadata), options.backend_name)
-        return self._name, self._name
+        return key, key
 
     def _filled(self, module: Any, backend: str) -> Any:
         """The module with the body where its placeholder is. A placeholder that stayed would be an error of the assembler's."""

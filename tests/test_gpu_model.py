@@ -100,10 +100,10 @@ def test_members_of_groups_are_counted_with_what_they_call(target: str) -> None:
     # Value and slope: sin and cos; then sin twice and cos twice. A way that misses a loop or a call would be shorter.
     assert 1.6 * alone < total["sin(x)"] < 4 * alone
     assert 1.6 < (total["sin(3*sin(x))"] - total["x"]) / (total["sin(x)"] - total["x"]) < 2.4
-    # What calls nothing costs what it costs alone (on AMD two elements an instruction), and the moves of four elements through one body.
+    # What calls nothing costs what it costs alone (on AMD two elements an instruction), and what `x` costs.
     polynomial = program("1.1 + x*(1.2 + x*(1.3 + x*(1.4 + x*(1.5 + x*x))))")
     own = sum(kernel_counts(make_plan(polynomial, SLOPE, "f32").stages[-1].kernel, target).values())
-    assert own < sum(member_counts(polynomial, target).values()) < 2 * own + 20
+    assert own / 2 < sum(member_counts(polynomial, target).values()) - total["x"] < 2 * own + 4
 
 
 class Operators(TorchDispatchMode):
