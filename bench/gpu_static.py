@@ -44,6 +44,7 @@ from grammar import catalog
 from kernels import gpus, report
 from kernels.cache import default_cache
 from kernels.group_compiler import compile_stage, group_tile
+from kernels.group_flow import emission
 from kernels.grouping import form_groups
 from kernels.programs import SLOPE, make_plan, program
 from kernels.report import KINDS, Report, static_report
@@ -131,7 +132,7 @@ def group_jobs(members: Sequence[str], target: str) -> Iterator[Job]:
             bits = 32 * PACK if stage.flat else 0
             reads, writes = bits * (stage.counts["x"] + stage.counts["cotangent"]), bits * stage.outputs[Span.ELEMENT]
             compiling = functools.partial(_group_report, stage, target, tile)
-            yield Job(stage.name, _digest(print_group(stage, body_name(stage)), tile, target), reads, writes, compiling)
+            yield Job(stage.name, _digest(print_group(stage, body_name(stage)) + emission(), tile, target), reads, writes, compiling)
 
 
 def _group_report(stage: GroupStage, target: str, tile: Tile) -> Report:

@@ -12,13 +12,10 @@ loop, branched once a thread instead of once an element, and took 18 ms instead 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
-from codegen import scalar_triton
 from codegen.group import SPANS, SUMS, GroupStage, Slot, StageMember
 from codegen.instructions import Span, Type
 from codegen.kernel import Kernel
@@ -39,24 +36,18 @@ def results(stage: GroupStage) -> list[tuple[Span, int]]:
 
 
 def body_name(stage: GroupStage) -> str:
-    """The body's name in the kernel's text, with a digest of all that the body follows from."""
+    """The body's name in the kernel's text, with a digest of what the body computes."""
     live = [(m.kernel, m.kernel.live()) for m in stage.members]
     applied = {str(op.attribute) for kernel, found in live for op in (kernel.block.instructions[i] for i in found) if op.opcode == "apply"}
     members = [(m.slots, m.places, [(o.span.value, o.index) for o in m.kernel.outputs]) for m in stage.members]
     code = [_listed(kernel) for kernel in (*(kernel for kernel, _ in live), *(function_body(name) for name in sorted(applied)))]
-    text = repr((_own_source(), members, code, stage.counts, stage.outputs))
+    text = repr((members, code, stage.counts, stage.outputs))
     return f"body_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _listed(kernel: Kernel) -> list[tuple[object, ...]]:
     code = kernel.block.instructions
     return [(i, code[i].opcode, code[i].args, code[i].type, code[i].attribute, code[i].span.value) for i in kernel.live()]
-
-
-@functools.cache
-def _own_source() -> str:
-    files = (__file__, str(scalar_triton.__file__))
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 def put_body(flow: Flow, stage: GroupStage, arguments: Sequence[Handle]) -> list[Handle]:

@@ -59,7 +59,7 @@ class Flow(Protocol):
         """What one of two pieces of code gives."""
 
     def repeat(self, count: Handle, values: Sequence[Handle], body: Callable[[list[Handle]], Sequence[Handle]]) -> list[Handle]:
-        """Values that a piece of code replaces so many times."""
+        """Values that a piece of code replaces so many times, once at least."""
 
     def floor(self, x: Handle) -> Handle:
         """Of float32, with subnormal numbers."""

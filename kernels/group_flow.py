@@ -8,14 +8,17 @@ To scalar code those passes do nothing, but they took 6 of 25 ms for each expres
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import triton.language as tl
 from triton import knobs
 from triton._C.libtriton import ir
 
+from codegen import group_body, scalar_triton
 from codegen.group import GroupStage
 from codegen.group_body import PACK, body_name, put_body, results
 from codegen.group_triton import function_name, print_group
@@ -23,6 +26,13 @@ from codegen.instructions import Type
 from codegen.kernel import Kernel
 from codegen.scalar_triton import Handle, builder_type, constant, put_function
 from kernels.triton_compiler import load, without_line_numbers
+
+
+@functools.cache
+def emission() -> str:
+    """A digest of the code that puts bodies in place, on which machine code depends besides what the body computes."""
+    files = [str(module.__file__) for module in (scalar_triton, group_body)]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in (*files, __file__))).hexdigest()
 
 
 class CompiledGroup:
@@ -52,7 +62,8 @@ class CompiledGroup:
         """
         with without_line_numbers(), knobs.compilation.scope(), knobs.runtime.scope():
             knobs.compilation.store_binary_only = not keep_stages
-            knobs.runtime.add_stages_inspection_hook = functools.partial(self._inspect, self._name + " and stages" * keep_stages)
+            key = f"{self._name} {emission()}{' and stages' * keep_stages}"
+            knobs.runtime.add_stages_inspection_hook = functools.partial(self._inspect, key)
             yield
 
     def _inspect(self, key: str, *arguments: Any) -> tuple[str, str]:
