@@ -15,6 +15,8 @@ from codegen.instructions import Instruction, Span
 from codegen.kernel import Kernel
 
 _VARYING: Final = (Span.CHANNEL, Span.ELEMENT)
+# Instructions from which on a branch around them pays on a GPU: the exact reduction of a large angle has 29, half of a sine.
+_LONG: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ def rare_groups(kernel: Kernel, live: Sequence[int]) -> dict[int, Group]:
         members = tuple(i for i in found if code[i].args[2] < found[0])
         groups[members[0]] = Group(condition, members, _body(code, members, users, kept))
     return groups
+
+
+def long_groups(kernel: Kernel, live: Sequence[int]) -> dict[int, Group]:
+    """Those of `rare_groups` that are worth a branch on a GPU."""
+    return {at: group for at, group in rare_groups(kernel, live).items() if len(group.body) >= _LONG}
 
 
 def _body(code: Sequence[Instruction], members: tuple[int, ...], users: Mapping[int, Sequence[int]], kept: Set[int]) -> tuple[int, ...]:

@@ -15,12 +15,10 @@ from typing import Any, Final, Protocol
 from codegen.instructions import Instruction, Type
 from codegen.kernel import Kernel
 from codegen.outline import function_body
-from codegen.rare import Group, rare_groups
+from codegen.rare import Group, long_groups
 
 # A value in the builder's hands.
 Handle = Any
-# Instructions from which on a branch that is seldom taken is one: the exact reduction of a large angle has 29, half of a sine.
-_RARE: Final = 8
 
 # opcode -> the builder's method for operands of that type and a result of the same, or a truth value
 _METHODS: Final[dict[str, str]] = {
@@ -91,7 +89,7 @@ class ScalarCode:
 
     def put(self, indices: Sequence[int]) -> None:
         """Put some instructions in order."""
-        branches = {at: group for at, group in rare_groups(self._kernel, indices).items() if len(group.body) >= _RARE}
+        branches = long_groups(self._kernel, indices)
         behind = {i for group in branches.values() for i in (*group.body, *group.members)}
         for index in indices:
             if index in branches:

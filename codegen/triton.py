@@ -9,6 +9,8 @@ Sums leave a program as float64 partial results in the program's own slot, and t
 the result depends on the shape only. Slots: SCALAR [programs], CHANNEL [row blocks, channels], ROW [channel blocks, rows].
 A kernel with sums per channel runs over `tiles` tiles of rows before it writes, or else there would be as many slots as data.
 
+What is seldom needed (`codegen.rare`) is a function of scalars that branches, mapped over the elements: kernels of tensors cannot.
+
 Rounding. Every line rounds once, as long as the kernel is compiled with `enable_fp_fusion=False`; `/` and `sqrt` of float32
 are approximate in Triton (`div.full.f32`, `sqrt.approx.f32`) and are therefore spelled `div_rn` and `sqrt_rn`.
 """
@@ -22,6 +24,7 @@ from typing import Final
 
 from codegen.instructions import Instruction, Span, Type
 from codegen.kernel import COMPUTE, Input, Kernel, Storage
+from codegen.rare import Group, long_groups
 
 TYPES: Final[dict[Type | Storage, str]] = {
     "f32": "tl.float32", "f64": "tl.float64", "bf16": "tl.bfloat16", "f16": "tl.float16", "i32": "tl.int32", "i64": "tl.int64",
@@ -77,6 +80,14 @@ class _Printer:
         self.instructions = kernel.block.instructions
         self.loads = self._loads()
         self.live = set(kernel.live())
+        groups = long_groups(kernel, kernel.live()).values()
+        # One that is the same for a whole channel would get the shape of the others' condition.
+        self.rare = {g.members[0]: g for g in groups if self.instructions[g.condition].span is Span.ELEMENT}
+        behind = {i for g in self.rare.values() for i in (*g.body, *g.members)}
+        # Nor are constants that only stand behind a branch.
+        read = {a for i in self.live - behind for a in self.instructions[i].args} | {o.index for o in kernel.outputs}
+        alone = {i for i in self.live - read if self.instructions[i].opcode == "constant"}
+        self.lines = self.live - behind - alone
 
     def module(self) -> str:
         pointers, sizes, constants = parameters(self.kernel)
@@ -84,6 +95,8 @@ class _Printer:
         lines = ["import triton", "import triton.language as tl"]
         if any(self.instructions[i].opcode == "call" for i in self.live):
             lines.append("from triton.language.extra import libdevice")
+        for group in self.rare.values():
+            lines += ["", "", "@triton.jit", *self._function(group)]
         # The number of tiles would otherwise be compiled in when it is 1, and again when 16 divides it.
         lines += ["", "", '@triton.jit(do_not_specialize=["tiles"])' if "tiles" in sizes else "@triton.jit"]
         body = self._flat() if self.kernel.flat else self._structured()
@@ -171,7 +184,41 @@ class _Printer:
         return f".to({TYPES[compute]})" if item.span is Span.ELEMENT and compute != self.kernel.storage else ""
 
     def _lines(self, *spans: Span) -> list[str]:
-        return [f"v{i} = {self._spelled(op)}" for i, op in enumerate(self.instructions) if i in self.live and op.span in spans]
+        lines = []
+        for index, op in enumerate(self.instructions):
+            if index in self.rare:
+                if op.span in spans:
+                    lines.append(self._call(self.rare[index]))
+            elif index in self.lines and op.span in spans:
+                lines.append(self._line(index))
+        return lines
+
+    def _line(self, index: int) -> str:
+        return f"v{index} = {self._spelled(self.instructions[index])}"
+
+    def _call(self, group: Group) -> str:
+        results, arguments = (", ".join(f"v{i}" for i in indices) for indices in (group.members, self._read(group)))
+        return f"{results} = tl.map_elementwise({_function_of(group)}, {arguments})"
+
+    def _function(self, group: Group) -> list[str]:
+        """The choices of a group at one element. Each is made again within the branch, which the interpreter takes with all elements."""
+        code = self.instructions
+        inside = sorted({a for i in (*group.body, *group.members) for a in code[i].args if code[a].opcode == "constant"})
+        choices = [self._line(m) for m in group.members]
+        return [
+            f"def {_function_of(group)}({', '.join(f'v{i}' for i in self._read(group))}):",
+            *(f"    {self._line(i)}" for i in inside),
+            *(f"    v{m} = v{code[m].args[2]}" for m in group.members),
+            f"    if v{group.condition}:",
+            *(f"        {line}" for line in (*map(self._line, group.body), *choices)),
+            f"    return {', '.join(f'v{m}' for m in group.members)}",
+        ]
+
+    def _read(self, group: Group) -> list[int]:
+        """What the function of a group is given: all that it reads, besides constants."""
+        code = self.instructions
+        read = {a for i in (*group.body, *group.members) for a in code[i].args} - set(group.body)
+        return sorted(i for i in read if code[i].opcode != "constant")
 
     def _spelled(self, op: Instruction) -> str:
         if op.opcode == "input":
@@ -205,6 +252,10 @@ def spell(op: Instruction, args: Sequence[str], types: Sequence[Type]) -> str:
         return f"{args[0]}.to(tl.uint32, bitcast=True).to(tl.int64)"
     spelling = _FLOAT32_SPELLING.get(op.opcode, SPELLING[op.opcode]) if types[0] == "f32" else SPELLING[op.opcode]
     return spelling.format(*args, type=TYPES.get(op.type, ""), unsigned=unsigned)
+
+
+def _function_of(group: Group) -> str:
+    return f"rare{group.members[0]}"
 
 
 def _shifted(shift: int) -> str:
