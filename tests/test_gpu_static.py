@@ -195,10 +195,13 @@ def test_report_adds_up(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
 def test_instructions_of_a_function(target: str) -> None:
-    """Ours is a straight line; the compiler's sine of large arguments is a branch that is seldom taken."""
+    """Our exponential is a straight line; what sines make of large arguments is a branch that is seldom taken."""
     copy = gpu_functions.written("x", target)
     ours = gpu_functions.cost(gpu_functions.ours("exp", target), copy)
     assert ours.instructions == ours.code > 10
     sine = gpu_functions.cost(gpu_functions.written("tl.sin(x)", target), copy)
     assert 15 < sine.instructions < sine.code / 2
     assert (sine.local_bytes > 0) == (target == "sm_90")
+    own = gpu_functions.cost(gpu_functions.ours("sin", target), copy)
+    assert 15 < own.instructions < min(sine.instructions, own.code / 2)
+    assert own.local_bytes == 0
