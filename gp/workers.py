@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -134,7 +134,7 @@ class Workers:
         while self._idle:
             self._idle.pop().end()
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Any]]:
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[int, Any]]:
         """(number of the job, its result or a Failure) as they come. A caller may stop early: jobs in hand are then dropped."""
         waiting = collections.deque(enumerate(jobs))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
@@ -10,17 +11,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gp.cli import main
+from gp.evolution.cascade import Batch
 from gp.evolution.config import Config
 from gp.evolution.evaluator import Evaluator
 from gp.evolution.genome import canonical_key
 from gp.evolution.hall import Hall
 from gp.lab.data import instances
+from gp.lab.measure import SeedResult
+from gp.lab.protocol import Measurement
+from gp.lab.training import Training
 from gp.run_store import FILE, RunDirectoryError, read_about, read_best, read_progress
+from gp.workers import Failure
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "gp", "run", "--device", "cpu"]
@@ -184,18 +191,28 @@ def test_a_second_ctrl_c_ends_at_once_and_the_record_is_kept(tmp_path: Path) -> 
     assert (tmp_path / "c" / FILE).exists()
 
 
+def test_ctrl_c_while_workers_are_ended_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an interpreter that throws a generator away: whatever is raised meanwhile goes nowhere."""
+
+    def measure(tasks: object, what: object) -> Iterator[tuple[int, Failure]]:
+        try:
+            yield 0, Failure("")
+        finally:
+            raise KeyboardInterrupt
+
+    evaluator = Evaluator(1)
+    monkeypatch.setattr(evaluator.pool, "measure", measure)
+    what = Measurement(instances("search")[:1], (0,), Training(10, 1e-2))
+    arriving = evaluator.measure(Batch("quick", what, (("x", 0), ("sin(x)", 0))))
+    next(arriving)
+    with pytest.raises(KeyboardInterrupt):
+        arriving.close()
+
+
 # Workers that are lost
 
 
 def test_a_candidate_that_cannot_be_trained_costs_nothing_but_itself() -> None:
-    import dataclasses
-
-    from gp.evolution.cascade import Batch
-    from gp.lab.measure import SeedResult
-    from gp.lab.protocol import Measurement
-    from gp.lab.training import Training
-    from gp.workers import Failure
-
     what = Measurement(instances("search")[:3], (0,), Training(10, 1e-2))
     with Evaluator(2) as evaluator:
         found = list(evaluator.measure(Batch("quick", what, (("tanh(x)", 0), ("tanh(", 0), ("x*sigmoid(x)", 0)))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Final
@@ -30,8 +31,10 @@ class Evaluator:
         """The result of each task in turn. A caller may stop early: what has not begun is then dropped."""
         found: dict[int, Result] = {}
         ready = 0
-        for number, result in self.pool.measure(batch.tasks, batch.measurement):
-            found[number] = result
-            while ready in found:
-                yield found.pop(ready)
-                ready += 1
+        # Closed here, where Ctrl-C can end it: one that comes while a generator is thrown away would be lost, and its traceback shown.
+        with contextlib.closing(self.pool.measure(batch.tasks, batch.measurement)) as arriving:
+            for number, result in arriving:
+                found[number] = result
+                while ready in found:
+                    yield found.pop(ready)
+                    ready += 1

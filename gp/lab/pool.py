@@ -7,7 +7,7 @@ import math
 import pickle
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -44,7 +44,7 @@ class Pool(ABC):
         self.workers.__exit__(kind, error, trace)
 
     @abstractmethod
-    def measure(self, tasks: Tasks, what: Measurement) -> Iterator[tuple[int, SeedResult | Failure]]:
+    def measure(self, tasks: Tasks, what: Measurement) -> Generator[tuple[int, SeedResult | Failure]]:
         """(number of the task, its result) for programs, each with a seed, as they come. A caller may stop early: jobs in hand are then
         dropped."""
 
@@ -57,7 +57,7 @@ class CpuPool(Pool):
         self.workers = Workers(workers, prepare="gp.lab.measure:prepare" if backend == "compiled" else "", memory=memory)
         self._backend: Backend = backend
 
-    def measure(self, tasks: Tasks, what: Measurement) -> Iterator[tuple[int, SeedResult | Failure]]:
+    def measure(self, tasks: Tasks, what: Measurement) -> Generator[tuple[int, SeedResult | Failure]]:
         packed = pickle.dumps(what)
         limit = what.limit * (_EAGER_LIMIT if self._backend == "eager" else 1.0)
         return self.workers.run(Job("gp.lab.measure:measure_packed", (text, packed, seed, self._backend), limit) for text, seed in tasks)
@@ -84,7 +84,7 @@ class GpuPool(Pool):
                 raise DeviceError(f"{device} cannot be used: {names[k].reason}")
         self.hardware = ", ".join(dict.fromkeys(names[k] for k in range(len(names))))
 
-    def measure(self, tasks: Tasks, what: Measurement) -> Iterator[tuple[int, SeedResult | Failure]]:
+    def measure(self, tasks: Tasks, what: Measurement) -> Generator[tuple[int, SeedResult | Failure]]:
         packed = pickle.dumps(what)
         chunks = cut(tasks, self.workers.count)
         while chunks:
@@ -97,15 +97,16 @@ class GpuPool(Pool):
                 for chunk in chunks
             ]
             halves: list[list[int]] = []
-            for number, answer in self.workers.run(jobs):
-                chunk = chunks[number]
-                if not isinstance(answer, Failure):
-                    yield from zip(chunk, answer, strict=True)
-                elif len(chunk) == 1:
-                    yield chunk[0], answer
-                else:
-                    middle = len(chunk) // 2
-                    halves += [chunk[:middle], chunk[middle:]]
+            with contextlib.closing(self.workers.run(jobs)) as answers:
+                for number, answer in answers:
+                    chunk = chunks[number]
+                    if not isinstance(answer, Failure):
+                        yield from zip(chunk, answer, strict=True)
+                    elif len(chunk) == 1:
+                        yield chunk[0], answer
+                    else:
+                        middle = len(chunk) // 2
+                        halves += [chunk[:middle], chunk[middle:]]
             chunks = halves
 
 
