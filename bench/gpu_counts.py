@@ -37,8 +37,9 @@ from codegen.kernel import Kernel, Storage
 from codegen.outline import function_body
 from codegen.triton import parameters, print_kernel
 from kernels.cache import default_cache
+from kernels.fingerprint import fingerprint
 from kernels.group_compiler import group_tile, pointer_type, tile_constants
-from kernels.group_flow import CompiledGroup, emission
+from kernels.group_flow import CompiledGroup
 from kernels.grouping import SIZE
 from kernels.programs import SLOPE, make_plan, program
 from kernels.report import FP32, INTEGER, KINDS, MEMORY, OTHER, kinds, read
@@ -120,7 +121,7 @@ def _once(function: Activation, target: str) -> Counts:
         with made.running(keep_stages=True):
             return _way(made.function, signature, constants, target, PACK)
 
-    return _kept(f"{text} {emission()} {tile} {target} once", make)
+    return _kept(f"{text} {fingerprint('codegen', 'kernels')} {tile} {target} once", make)
 
 
 def _unmasked(text: str) -> str:

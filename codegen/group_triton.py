@@ -43,8 +43,8 @@ def sizes(stage: GroupStage) -> tuple[list[str], list[str]]:
 
 def print_group(stage: GroupStage, name: str) -> str:
     """The Python source of a module with the stage's kernel, but for its body, which is called `name` (`codegen.group_body.body_name`)."""
-    names = [_variable(*slot) for slot in variables(stage)]
-    arguments = ", ".join(f"{name}_{j}" for name in (*names, "expression", "turns") for j in range(PACK))
+    given = [*(_variable(*slot) for slot in variables(stage)), "expression", "turns"]
+    arguments = ", ".join(f"{variable}_{j}" for variable in given for j in range(PACK))
     body = ["@triton.jit", f"def body({arguments}):", *_indented([f"return {name}({arguments})"])]
     return "\n".join(["import triton", "import triton.language as tl", "", "", *body, "", "", *_kernel(stage), ""])
 

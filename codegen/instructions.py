@@ -63,7 +63,7 @@ ARITY: Final[dict[str, int]] = {
     "widen": 1,  # f32 -> f64; i32 -> i64 with zeros above
     "narrow": 1,  # f64 -> f32, rounded to nearest; i64 -> i32, the low half
     "call": -1,  # a function of the backend's mathematics library, named by the attribute; arguments and result f64
-    "apply": -1,  # an operator of the language by name, which stands in the kernel's text as a function (`codegen.outline`)
+    "apply": -1,  # an operator of the language by name, which is called as a function (`codegen.outline`)
 }  # fmt: skip
 
 COMPARISONS: Final = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "ilt", "ieq"})

@@ -79,15 +79,16 @@ class _Printer:
         self.kernel = kernel
         self.instructions = kernel.block.instructions
         self.loads = self._loads()
-        self.live = set(kernel.live())
-        groups = long_groups(kernel, kernel.live()).values()
+        live = kernel.live()
+        self.live = set(live)
+        groups = long_groups(kernel, live).values()
         # One that is the same for a whole channel would get the shape of the others' condition.
         self.rare = {g.members[0]: g for g in groups if self.instructions[g.condition].span is Span.ELEMENT}
         behind = {i for g in self.rare.values() for i in (*g.body, *g.members)}
         # Nor are constants that only stand behind a branch.
         read = {a for i in self.live - behind for a in self.instructions[i].args} | {o.index for o in kernel.outputs}
         alone = {i for i in self.live - read if self.instructions[i].opcode == "constant"}
-        self.lines = self.live - behind - alone
+        self.outside = self.live - behind - alone
 
     def module(self) -> str:
         pointers, sizes, constants = parameters(self.kernel)
@@ -189,7 +190,7 @@ class _Printer:
             if index in self.rare:
                 if op.span in spans:
                     lines.append(self._call(self.rare[index]))
-            elif index in self.lines and op.span in spans:
+            elif index in self.outside and op.span in spans:
                 lines.append(self._line(index))
         return lines
 

@@ -8,31 +8,22 @@ To scalar code those passes do nothing, but they took 6 of 25 ms for each expres
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import triton.language as tl
 from triton import knobs
 from triton._C.libtriton import ir
 
-from codegen import group_body, scalar_triton
 from codegen.group import GroupStage
 from codegen.group_body import PACK, body_name, put_body, results
 from codegen.group_triton import function_name, print_group
 from codegen.instructions import Type
 from codegen.kernel import Kernel
 from codegen.scalar_triton import Handle, builder_type, constant, put_function
+from kernels.fingerprint import fingerprint
 from kernels.triton_compiler import load, without_line_numbers
-
-
-@functools.cache
-def emission() -> str:
-    """A digest of the code that puts bodies in place, on which machine code depends besides what the body computes."""
-    files = [str(module.__file__) for module in (scalar_triton, group_body)]
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in (*files, __file__))).hexdigest()
 
 
 class CompiledGroup:
@@ -56,13 +47,14 @@ class CompiledGroup:
 
     @contextmanager
     def running(self, *, keep_stages: bool = False) -> Iterator[None]:
-        """A context in which Triton compiles the kernel with its body, and finds it by a key that has the body's digest.
+        """A context in which Triton compiles the kernel with its body, and finds it by a key that has digests of the body and of all code
+        that may have a part in putting it in place.
 
         `keep_stages`: it keeps what comes before the machine code as well, ten times as much on disk.
         """
         with without_line_numbers(), knobs.compilation.scope(), knobs.runtime.scope():
             knobs.compilation.store_binary_only = not keep_stages
-            key = f"{self._name} {emission()}{' and stages' * keep_stages}"
+            key = f"{self._name} {fingerprint('codegen', 'kernels')}{' and stages' * keep_stages}"
             knobs.runtime.add_stages_inspection_hook = functools.partial(self._inspect, key)
             yield
 
@@ -130,15 +122,14 @@ class _CompilerFlow:
         return [made.get_result(k) for k in range(len(values))]
 
     def floor(self, x: Handle) -> Handle:
-        return self._instruction("cvt.rmi.f32.f32 $0, $1;", "=r,r", "f32", x) or self.builder.create_floor(x)
+        return self._instruction("cvt.rmi.f32.f32", "=r,r", "f32", x) if self._backend == "cuda" else self.builder.create_floor(x)
 
     def wide_sqrt(self, x: Handle) -> Handle:
-        return self._instruction("sqrt.rn.f64 $0, $1;", "=l,l", "f64", x) or self.builder.create_sqrt(x)
+        return self._instruction("sqrt.rn.f64", "=l,l", "f64", x) if self._backend == "cuda" else self.builder.create_sqrt(x)
 
-    def _instruction(self, text: str, constraints: str, type: Type, x: Handle) -> Handle | None:
-        """One instruction of NVIDIA's, None elsewhere. Triton would call NVIDIA's library, and linking that takes 25 ms a kernel."""
-        if self._backend != "cuda":
-            return None
+    def _instruction(self, name: str, constraints: str, type: Type, x: Handle) -> Handle:
+        """An instruction of NVIDIA's, for which Triton would call NVIDIA's library: linking that takes 25 ms a kernel."""
+        text = f"{name} $0, $1;"
         return self.builder.create_inline_asm(text, constraints, [x], [builder_type(self.builder, type)], True, 1).get_result(0)
 
     @contextmanager

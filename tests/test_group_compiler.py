@@ -16,6 +16,7 @@ from codegen.group_triton import print_group
 from codegen.instructions import Span
 from codegen.limits import is_pointwise
 from kernels.group_compiler import Compilers, Job, compile_stage, group_tile, make_job, specialised
+from kernels.group_flow import CompiledGroup
 from kernels.grouping import form_groups
 from kernels.programs import SLOPE, make_plan, program
 from kernels.report import read
@@ -60,6 +61,22 @@ def test_compiling_ahead_fills_the_cache_that_launches_read(triton_cache: Path) 
         assert compiled_files(triton_cache) == first
         compilers.compile([job(flat, "sm_90", 33)])
     assert len(compiled_files(triton_cache)) == 4
+
+
+def test_a_kernel_is_found_by_its_body_and_by_the_code_that_puts_it_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text of its kernel says neither: what another release of this project compiled must not be taken for its own."""
+
+    def key(text: str) -> tuple[str, str]:
+        with CompiledGroup(stages([text], 0)[-1]).running():
+            hook = knobs.runtime.add_stages_inspection_hook
+            assert hook is not None
+            return hook()
+
+    first = key("x*tanh(1.3*x)")
+    assert key("x*tanh(0.7*x)") == first != key("x*tanh(x)")
+    monkeypatch.setattr("kernels.group_flow.fingerprint", lambda *_: "another")
+    assert key("x*tanh(1.3*x)") != first
+    assert knobs.runtime.add_stages_inspection_hook is None
 
 
 def test_a_compilers_error_is_raised() -> None:
