@@ -25,7 +25,8 @@ from codegen.group import GroupStage, group
 from gp.evolution.config import Config
 from gp.evolution.engine import Engine
 from gp.timing import Spread, machine
-from kernels.group_compiler import Compilers, compile_stage, group_tile, make_job
+from kernels.ahead import Compilers, group_job
+from kernels.group_compiler import compile_stage, group_tile
 from kernels.programs import SLOPE, make_plan, program
 from kernels.triton_compiler import TARGETS, compile_offline
 
@@ -102,10 +103,10 @@ def _by_the_clock(groups: Sequence[Sequence[Activation]], target: str, processes
     with Compilers(processes) as compilers:
         # One job for each process, so that none has yet to load the compiler.
         compilers.compile(
-            make_job(warm, group_tile(warm, gpu.warp_size, _WIDTH, warps), gpu, 64, _WIDTH) for warps in range(1, processes + 1)
+            group_job(warm, group_tile(warm, gpu.warp_size, _WIDTH, warps), gpu, 64, _WIDTH) for warps in range(1, processes + 1)
         )
         begin = time.perf_counter()
-        compilers.compile(make_job(stage, group_tile(stage, gpu.warp_size, _WIDTH), gpu, 64, _WIDTH) for stage in found)
+        compilers.compile(group_job(stage, group_tile(stage, gpu.warp_size, _WIDTH), gpu, 64, _WIDTH) for stage in found)
         return time.perf_counter() - begin
 
 

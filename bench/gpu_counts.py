@@ -109,7 +109,10 @@ def _stage(function: Activation) -> GroupStage:
 def _once(function: Activation, target: str) -> Counts:
     """The way through the kernel of a group of one, for one tile and one turn."""
     stage = _stage(function)
-    text = _unmasked(print_group(stage, body_name(stage))).replace(", turns, pack", ", tl.full((), 1, tl.int32), pack")
+
+    def once(text: str) -> str:
+        return _unmasked(text).replace(", turns, pack", ", tl.full((), 1, tl.int32), pack")
+
     tile = group_tile(stage, TARGETS[target].warp_size, channels=32)
 
     def make() -> Counts:
@@ -117,10 +120,11 @@ def _once(function: Activation, target: str) -> Counts:
         signature = {name: pointer_type(name) for name in pointers(stage)} | dict.fromkeys(run_time, "i32")
         signature |= dict.fromkeys([*compile_time, "tiles"], "constexpr")
         constants = tile_constants(stage, tile) | {"tiles": 1}
-        made = CompiledGroup(stage, text)
+        made = CompiledGroup(stage, once)
         with made.running(keep_stages=True):
             return _way(made.function, signature, constants, target, PACK)
 
+    text = once(print_group(stage, body_name(stage)))
     return _kept(f"{text} {fingerprint('codegen', 'kernels')} {tile} {target} once", make)
 
 

@@ -26,8 +26,9 @@ from gp.lab.stack import Stack
 from gp.lab.training import Training
 from gp.workers import cores
 from grammar import catalog
+from kernels.ahead import compilers
 from kernels.gpus import Gpu
-from kernels.group_compiler import compile_stage, compilers, group_tile
+from kernels.group_compiler import compile_stage, group_tile
 from kernels.grouping import form_groups
 from kernels.population import Population, direction
 from kernels.programs import SLOPE, program

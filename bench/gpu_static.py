@@ -38,7 +38,6 @@ from codegen.group_body import PACK, body_name
 from codegen.group_triton import print_group
 from codegen.instructions import Span
 from codegen.kernel import Kernel
-from codegen.limits import is_pointwise
 from codegen.triton import print_kernel
 from grammar import catalog
 from kernels import gpus, report
@@ -125,7 +124,7 @@ def group_jobs(members: Sequence[str], target: str) -> Iterator[Job]:
     functions that they call, are for as many elements as there are members."""
     functions = [program(text) for text in members]
     gpu = TARGETS[target]
-    for order in (SLOPE,) if all(is_pointwise(f.structure) for f in functions) else (0, 1):
+    for order in (SLOPE,) if all(f.of_x_alone for f in functions) else (0, 1):
         plans = [make_plan(f, order, "f32", outlined=True) for f in functions]
         for stage in group({SLOPE: "slope", 0: "forward", 1: "backward"}[order], plans, [f.parameters for f in functions]).stages:
             tile = group_tile(stage, gpu.warp_size, _CHANNELS)

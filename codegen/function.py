@@ -40,6 +40,11 @@ class Activation:
         return self.function.parameters
 
     @property
+    def of_x_alone(self) -> bool:
+        """Whether it is a function of x at its own place and has no learnable parameters, not even ones that cancel."""
+        return not self.parameters and is_pointwise(self.structure)
+
+    @property
     def slope(self) -> Node:
         """The derivative with respect to x, point by point: statistics, shifts and parameters count as constants."""
         return derivative(self.graph, _X)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 
 from codegen.function import Activation
 from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Input, Output, Storage
-from codegen.limits import is_pointwise
 from kernels.llvm_compiler import FAST, THOROUGH
 from kernels.llvm_launch import CpuKernel
 from kernels.native import WORTHWHILE, Constants, NativeFunction, NativeStage, constants_of, known, native
 from kernels.programs import BOTH, make_plan
 
+if TYPE_CHECKING:
+    from kernels.ahead import Job
+
 Backend = Literal["llvm", "triton", "interpret"]
-Launch = Callable[[Sequence[torch.Tensor | float], int, int], list[torch.Tensor]]
+Launch = Callable[[Sequence[torch.Tensor | float], int, int, torch.Tensor | None], list[torch.Tensor]]
 
 
 class CompiledStage:
@@ -37,13 +39,14 @@ class CompiledStage:
         self.means = [(n, o) for n, o in enumerate(outputs) if o.name.startswith("mean.")]
 
     def run(self, known: Mapping[str, torch.Tensor | float], slots: tuple[float, ...], rows: int, channels: int) -> list[torch.Tensor]:
-        """The outputs, for inputs by name and the program's constants."""
+        """The outputs, for inputs by name, x among them, and the program's constants."""
         constants = self.constants(slots)
         values = [constants[r] if isinstance(r, int) else known[r] for r in self._reads]
         for n, shift in self._shifted:  # numbers per channel are handed over shifted: they are few
             value = values[n]
             values[n] = torch.roll(value, shift) if isinstance(value, torch.Tensor) else value
-        results = self.launch(values, rows, channels)
+        x = known["x"]
+        results = self.launch(values, rows, channels, x if isinstance(x, torch.Tensor) else None)
         return results if self._only is None else [results[self._only]]
 
 
@@ -97,6 +100,14 @@ def _finish(
     return CompiledFunction(tuple(stages), flat, torch.float64 if COMPUTE[storage] == "f64" else torch.float32, improve)
 
 
+def launch_jobs(function: Activation, order: int, storage: Storage, rows: int, channels: int) -> list[Job]:
+    """What compiles the derivative of that order ahead of its launches on rows x channels, for the GPU of this process."""
+    from kernels.triton_launch import GpuKernel  # noqa: PLC0415
+
+    kernels = [GpuKernel(stage.kernel) for stage in make_plan(function, order, storage).stages]
+    return [job for kernel in kernels for job in kernel.jobs(rows, channels)]
+
+
 def _compile_triton(function: Activation, order: int, storage: Storage, backend: Backend) -> CompiledFunction:
     from kernels.triton_launch import GpuKernel  # noqa: PLC0415 - triton exists on Linux only, and takes 0.3 s to import
 
@@ -118,7 +129,7 @@ def _compile_llvm(function: Activation, order: int, storage: Storage) -> Compile
         return stages(native(function, order, storage, THOROUGH))
 
     code = known(function, order, storage, FAST)
-    if code is None and order < 2 and is_pointwise(function.structure):
+    if code is None and order < 2 and function.of_x_alone:
         return _finish(stages(native(function, BOTH, storage), only=order), storage, improve)
     code = code or native(function, order, storage)
     return _finish(stages(code), storage, None if code.tier >= THOROUGH else improve)

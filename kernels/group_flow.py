@@ -29,12 +29,13 @@ from kernels.triton_compiler import load, without_line_numbers
 class CompiledGroup:
     """A stage's kernel for Triton: `function` is the `triton.JITFunction`, to be compiled and launched within `running()`.
 
-    `source`: the text of another kernel around the same body, if not the stage's own.
+    Triton finds what it has compiled by the kernel's text. So the body's name there has digests of the body, and of all code that may
+    have a part in putting it in place. `change`: what is to be different in the text around the body.
     """
 
-    def __init__(self, stage: GroupStage, source: str | None = None) -> None:
-        self._stage, self._name = stage, body_name(stage)
-        module = load(source or print_group(stage, self._name))
+    def __init__(self, stage: GroupStage, change: Callable[[str], str] = str) -> None:
+        self._stage, self._name = stage, f"{body_name(stage)}_{fingerprint('codegen', 'kernels')[:16]}"
+        module = load(change(print_group(stage, self._name)))
         setattr(module, self._name, tl.core.builtin(self._placeholder))
         self.function: Any = getattr(module, function_name(stage))
 
@@ -47,14 +48,13 @@ class CompiledGroup:
 
     @contextmanager
     def running(self, *, keep_stages: bool = False) -> Iterator[None]:
-        """A context in which Triton compiles the kernel with its body, and finds it by a key that has digests of the body and of all code
-        that may have a part in putting it in place.
+        """A context in which Triton compiles the kernel with its body.
 
         `keep_stages`: it keeps what comes before the machine code as well, ten times as much on disk.
         """
         with without_line_numbers(), knobs.compilation.scope(), knobs.runtime.scope():
             knobs.compilation.store_binary_only = not keep_stages
-            key = f"{self._name} {fingerprint('codegen', 'kernels')}{' and stages' * keep_stages}"
+            key = f"{self._name}{' and stages' * keep_stages}"
             knobs.runtime.add_stages_inspection_hook = functools.partial(self._inspect, key)
             yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from codegen.group import NOT_USED, SUMS, VIEWS, GroupStage, Kind, View
 from codegen.group_body import PACK
 from codegen.group_triton import pointers
 from codegen.instructions import Span
-from kernels.group_compiler import NUM_WARPS, Job, group_tile, make_job, tile_constants
+from kernels.ahead import Job, group_job
+from kernels.group_compiler import group_tile, tile_constants
 from kernels.group_flow import CompiledGroup
 from kernels.group_interpreter import InterpretedGroup
-from kernels.triton_compiler import Tile, compile_options
+from kernels.triton_compiler import NUM_WARPS, Tile, compile_options
 from kernels.tuning import NARROW, WORTHWHILE, device_name, kernel_class, timer, tuned
 
 # A program takes several tiles once this many programs are left: it reads the constants of its slice and branches once, and writes
@@ -101,17 +103,18 @@ class StageKernel:
             tensors: dict[str, Tensor | None] = {"which": which, "views": views, **{str(kind): t for kind, t in arrays.items()}}
             tensors |= {f"result{k}": t for k, t in enumerate(written)} | {f"{span.name.lower()}_sums": t for span, t in sums.items()}
             numbers = (*self._numbers(rows, channels), plan.tiles, PACK)
-            self._launch((slices, plan.parts), [*(tensors[name] for name in pointers(stage)), *numbers], tile)
+            self._launch((slices, plan.parts), [*(tensors[name] for name in pointers(stage)), *numbers], tile, device)
             return {span: t.sum(2) if t.shape[2] > 1 else t.squeeze(2) for span, t in sums.items()}
 
         return run(self._tile(shape, device, run))
 
-    def _launch(self, grid: tuple[int, int], arguments: list[Tensor | int | None], tile: Tile) -> None:
+    def _launch(self, grid: tuple[int, int], arguments: list[Tensor | int | None], tile: Tile, device: torch.device) -> None:
         constants = tile_constants(self.stage, tile)
         if not self.interpret:
             constants |= compile_options(driver.active.get_current_target()) | {"num_warps": tile.num_warps}
-        # A launch may compile, and must then find the key under which `kernels.group_compiler` has done so.
-        with self._group.running():
+        on_device = contextlib.nullcontext() if self.interpret else torch.cuda.device(device)
+        # A launch may compile, and must then find the key under which `kernels.ahead` has compiled it.
+        with on_device, self._group.running():
             self._group.function[grid](*arguments, **constants)
 
     def _tile(self, shape: tuple[int, int, int], device: torch.device, run: Callable[[Tile], object]) -> Tile:
@@ -131,7 +134,7 @@ class StageKernel:
         """What compiles this kernel ahead of its launch on slices of rows x channels, for the GPU of this process."""
         target = driver.active.get_current_target()
         tile = self._tile((0, rows, channels), torch.device("cuda", torch.cuda.current_device()), lambda _: None)
-        return make_job(self.stage, tile, target, rows, channels)
+        return group_job(self.stage, tile, target, rows, channels)
 
     def _numbers(self, rows: int, channels: int) -> tuple[int, ...]:
         return (rows * channels,) if self.stage.flat else (rows, channels)

@@ -13,7 +13,6 @@ from typing import Final
 
 from codegen.function import Activation
 from codegen.kernel import Kernel
-from codegen.limits import is_pointwise
 from codegen.outline import function_body
 from kernels.programs import SLOPE, make_plan
 
@@ -42,7 +41,7 @@ def weigh(function: Activation) -> Weight:
     """What an expression asks of a kernel, remembered by its structure."""
     found = _weights.get(function.key)
     if found is None:
-        pointwise = is_pointwise(function.structure)
+        pointwise = function.of_x_alone
         plans = [make_plan(function, order, "f32", outlined=True) for order in ((SLOPE,) if pointwise else (0, 1))]
         kernels = [stage.kernel for plan in plans for stage in plan.stages]
         levels = (-1,) if pointwise else tuple(len(plan.stages) - 1 for plan in plans)

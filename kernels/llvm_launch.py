@@ -84,13 +84,15 @@ class CpuKernel:
         self._scalar_array = (ctypes.c_double if self._compute == torch.float64 else ctypes.c_float) * scalars
         self._work_array = ctypes.c_int64 * (_WORK_SLOTS + HEADER_SLOTS + len(self.inputs) - scalars + len(self.outputs))
 
-    def __call__(self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int) -> list[torch.Tensor]:
+    def __call__(
+        self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int, like: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
         """Run over a tensor of rows x channels; `inputs` and the result are in the order of `self.inputs` and `self.outputs`.
 
         ELEMENT inputs are contiguous tensors of rows*channels elements in the storage type (with a shift: the tensor before the
         shift); CHANNEL and ROW inputs are contiguous, one number per channel or row in the compute type; SCALAR inputs are
-        numbers or tensors of one element. ELEMENT outputs have the storage type and the shape of the first ELEMENT input, or
-        (rows, channels) when there is none; sums are float64, of shape (), (channels,) or (rows,).
+        numbers or tensors of one element. ELEMENT outputs have the storage type and the shape of the first ELEMENT input, of `like`
+        when there is none, or else (rows, channels); sums are float64, of shape (), (channels,) or (rows,).
 
         Raises ValueError for a tensor of another size, type or layout.
         """
@@ -103,7 +105,7 @@ class CpuKernel:
                 scalars.append(float(value))
             else:
                 arrays.append(self._input(description, value, rows, channels, tiles.join))
-        pattern = None if self._element is None else inputs[self._element]
+        pattern = like if self._element is None else inputs[self._element]
         raw = [self._output(o, pattern, rows, channels, (tiles.count, sum_stride(tiles.length))) for o in self.outputs]
         if tiles.count:
             numbers = self._scalar_array(*scalars)

@@ -17,7 +17,6 @@ from torch.library import Library, register_autograd, register_fake, register_vm
 from codegen.function import Signature, signature
 from codegen.instructions import Span
 from codegen.kernel import Storage
-from codegen.limits import is_pointwise
 from kernels.compiled import Backend, CompiledFunction, compiled
 from kernels.dtypes import STORAGES
 from kernels.programs import program
@@ -70,8 +69,9 @@ def _evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim
         elif span is Span.SCALAR:
             known[name] = tensor.detach()
         else:
-            if tensor.numel() != channels:
-                raise ValueError(f"'{name}' has {tensor.numel()} values, but x has {channels} channels along dimension {channel_dim}")
+            there = x.shape[_channel_last(x, channel_dim)[-1]] if x.dim() else 1
+            if tensor.numel() != there:
+                raise ValueError(f"'{name}' has {tensor.numel()} values, but x has {there} channels along dimension {channel_dim}")
             known[name] = tensor.detach().to(kernel.compute).contiguous()
     results = kernel.run(known, constants, rows, channels)
     return [_arrange(value, like, None if plain else dims) for value, like in zip(results, inputs, strict=False)]
@@ -131,9 +131,9 @@ def _backward(ctx: Any, gradients: Sequence[torch.Tensor | None]) -> tuple[Any, 
 def _vmap(
     info: Any, in_dims: Any, inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str
 ) -> tuple[Any, Any]:
-    """A pointwise program sees a batch as one larger tensor; any other is evaluated sample by sample."""
+    """A function of x alone sees a batch as one larger tensor; any other is evaluated sample by sample."""
     dims = in_dims[0]
-    if is_pointwise(program(text).structure):
+    if program(text).of_x_alone:
         batched = [t.expand(info.batch_size, *t.shape) if d is None else t.movedim(d, 0) for t, d in zip(inputs, dims, strict=True)]
         results = evaluate(batched, text, order, channel_dim, backend)
     else:

@@ -19,8 +19,7 @@ from torch import Tensor
 from codegen.function import Activation
 from codegen.group import MEANS, Kind, group
 from codegen.instructions import Span
-from codegen.limits import is_pointwise
-from kernels.group_compiler import Job
+from kernels.ahead import Job
 from kernels.group_launch import StageKernel
 from kernels.native import constants_of
 from kernels.programs import SLOPE, make_plan
@@ -64,7 +63,7 @@ class Population:
         structures = list({f.key: f for f in functions}.values())
         number = {f.key: k for k, f in enumerate(structures)}
         expressions = [number[f.key] for f in functions]
-        self.pointwise = all(is_pointwise(f.structure) for f in structures)
+        self.pointwise = all(f.of_x_alone for f in structures)
         orders = (SLOPE,) if self.pointwise else (0, 1)
         self.directions = [direction(structures, order, self.device.type == "cpu") for order in orders]
         self.scalars, self.channels = (self.directions[0].arrays[kind] for kind in ("scalar", "channel"))

@@ -138,7 +138,7 @@ def compile_offline(kernel: Kernel, target: str, num_warps: int = NUM_WARPS, blo
     tile = choose_tile(kernel, gpu.warp_size, num_warps=num_warps, block=block)
     pointers, sizes, constants = parameters(kernel)
     types = dict.fromkeys(sizes, "i32") | dict.fromkeys(constants, "constexpr")
-    signature = {name: _pointer_type(kernel, name) for name in pointers} | types
+    signature = pointer_types(kernel) | types
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(signature) if name in {*pointers, *sizes} - {"tiles"}}
     function = load_function(kernel, print_kernel(kernel))
     source = ASTSource(function, signature, constexprs=tile.constants(kernel), attrs=aligned)
@@ -146,11 +146,16 @@ def compile_offline(kernel: Kernel, target: str, num_warps: int = NUM_WARPS, blo
     return Compiled(compiled.asm, compiled.metadata, gpu, tile)
 
 
-def _pointer_type(kernel: Kernel, name: str) -> str:
+def pointer_types(kernel: Kernel) -> dict[str, str]:
+    """The kernel's pointer arguments in order, and their types as Triton writes them."""
     spans = [i.span for i in kernel.inputs if i.span is not Span.SCALAR]
-    if name.startswith("in"):
-        element = spans[int(name.removeprefix("in"))] is Span.ELEMENT
-        return _POINTERS[kernel.storage if element else "f64" if COMPUTE[kernel.storage] == "f64" else "f32"]
-    if name.startswith("out"):
-        return _POINTERS[kernel.storage if kernel.outputs[int(name.removeprefix("out"))].span is Span.ELEMENT else "f64"]
-    return _POINTERS["f64" if COMPUTE[kernel.storage] == "f64" else "f32"]
+    compute: Storage = "f64" if COMPUTE[kernel.storage] == "f64" else "f32"
+
+    def storage(name: str) -> Storage:
+        if name.startswith("in"):
+            return kernel.storage if spans[int(name.removeprefix("in"))] is Span.ELEMENT else compute
+        if name.startswith("out"):
+            return kernel.storage if kernel.outputs[int(name.removeprefix("out"))].span is Span.ELEMENT else "f64"
+        return compute
+
+    return {name: _POINTERS[storage(name)] for name in parameters(kernel)[0]}

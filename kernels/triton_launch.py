@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import torch
 from triton import cdiv
+from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Kernel
 from codegen.triton import function_name, print_kernel, sums_over_rows
+from kernels.ahead import Job, kernel_job
 from kernels.dtypes import DTYPES
 from kernels.triton_compiler import LONG_BODY, MASK_BOUND_BODY, Tile, choose_tile, compile_options, load_function
 from kernels.triton_interpreter import gpu_rounding, interpreted
@@ -25,6 +27,7 @@ PROGRAMS: Final = 1024
 _MAX_TILES: Final = 64
 # Triton vectorises a masked access only where it knows 16 to divide the size.
 _DIVISOR: Final = 16
+_MOST_SENT: Final = 256  # arrays of numbers that are remembered
 
 
 class GpuKernel:
@@ -42,16 +45,22 @@ class GpuKernel:
         self._length = len(kernel.live())
         self._kind = kernel_class("flat" if kernel.flat else "structured", kernel.storage, self._length)
         self._compute = DTYPES["f64" if COMPUTE[kernel.storage] == "f64" else "f32"]
+        # By channels: which a flat kernel does not look at.
+        self._static = functools.cache(lambda channels: choose_tile(kernel, 32 if interpret else _target().warp_size, channels))
+        self._tunable = functools.cache(self._tiles)
 
-    def __call__(self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int) -> list[torch.Tensor]:
+    def __call__(
+        self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int, like: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
         """Run on a tensor of rows x channels.
 
         `inputs` are aligned with `kernel.inputs`. ELEMENT: contiguous, of the storage dtype, rows*channels elements, not shifted
         (the kernel does that). ROW, CHANNEL: one-dimensional, in the compute dtype. SCALAR: a number or a tensor of shape ().
-        Gives tensors aligned with `kernel.outputs`: for ELEMENT in the shape of the first ELEMENT input, and the sums in
-        float64 with shape (), (channels,) or (rows,). Raises ValueError for an input of another dtype, size, layout or device.
+        Gives tensors aligned with `kernel.outputs`: for ELEMENT in the shape of the first ELEMENT input or, when there is none, of
+        `like`, and the sums in float64 with shape (), (channels,) or (rows,). Raises ValueError for an input of another dtype, size,
+        layout or device.
         """
-        like = self._check(inputs, rows, channels)
+        like = self._check(inputs, rows, channels, like)
         tensors = [t for t, i in zip(inputs, self.kernel.inputs, strict=True) if isinstance(t, torch.Tensor) and i.span is not Span.SCALAR]
         scalars = [t for t, i in zip(inputs, self.kernel.inputs, strict=True) if i.span is Span.SCALAR]
         with torch.no_grad(), gpu_rounding() if self.interpret else torch.cuda.device(like.device):
@@ -67,30 +76,36 @@ class GpuKernel:
 
     def _tile(self, like: torch.Tensor, channels: int, run: Callable[[Tile], object]) -> Tile:
         """The tile that was found to be the fastest for such kernels, or the static one; see `kernels.tuning`."""
-        if self.interpret:
-            return choose_tile(self.kernel, 32, channels)
-        warp_size = int(driver.active.get_current_target().warp_size)
-        if not self._tunable(warp_size):
-            return choose_tile(self.kernel, warp_size, channels)
+        channels = 1 if self.kernel.flat else channels
+        tiles = {} if self.interpret else self._tunable(channels)
+        if not tiles:
+            return self._static(channels)
+        seconds = timer(lambda choice: run(tiles[choice])) if like.numel() >= WORTHWHILE else None
+        choice = tuned(device_name(like.device.index), self._kind, list(tiles), seconds)
+        return self._static(channels) if choice is None else tiles[choice]
 
-        def tile(choice: Choice) -> Tile:
-            block = choice.num_warps * warp_size * choice.vectors * VECTOR // like.element_size()
-            return choose_tile(self.kernel, warp_size, channels, choice.num_warps, block)
+    def _tiles(self, channels: int) -> dict[Choice, Tile]:
+        """The tiles that a clock may choose from: none where sums are made, or where one element a thread is all that fits."""
+        warp_size, size = int(_target().warp_size), DTYPES[self.kernel.storage].itemsize
+        if any(o.span is not Span.ELEMENT for o in self.kernel.outputs) or (warp_size == 64 and self._length > MASK_BOUND_BODY):
+            return {}
+        choices = ANY if self._length <= LONG_BODY and size >= 4 else NARROW
+        blocks = {choice: choice.num_warps * warp_size * choice.vectors * VECTOR // size for choice in choices}
+        return {choice: choose_tile(self.kernel, warp_size, channels, choice.num_warps, block) for choice, block in blocks.items()}
 
-        choices = ANY if self._length <= LONG_BODY and like.element_size() >= 4 else NARROW
-        seconds = timer(lambda choice: run(tile(choice))) if like.numel() >= WORTHWHILE else None
-        choice = tuned(device_name(like.device.index), self._kind, choices, seconds)
-        return choose_tile(self.kernel, warp_size, channels) if choice is None else tile(choice)
-
-    def _tunable(self, warp_size: int) -> bool:
-        """Whether a clock may decide: not where sums are made, nor where one element a thread is all that fits."""
-        return all(o.span is Span.ELEMENT for o in self.kernel.outputs) and not (warp_size == 64 and self._length > MASK_BOUND_BODY)
+    def jobs(self, rows: int, channels: int) -> list[Job]:
+        """What compiles it ahead of its launches on aligned tensors of rows x channels, for the GPU of this process; for large ones with
+        each tile that it may then have."""
+        channels_seen = 1 if self.kernel.flat else channels
+        tiles = {self._static(channels_seen)}
+        if rows * channels >= WORTHWHILE:
+            tiles |= set(self._tunable(channels_seen).values())
+        shapes = [(1, stop - start) for start, stop in _pieces(rows * channels)] if self.kernel.flat else [(rows, channels)]
+        return [kernel_job(self.kernel, tile, _target(), *shape) for tile in tiles for shape in shapes]
 
     def _run_flat(self, tensors: list[torch.Tensor], packed: list[torch.Tensor], like: torch.Tensor, tile: Tile) -> list[torch.Tensor]:
         """Two launches when 16 does not divide the size: all but the last elements, in 128-bit accesses, then those."""
-        size = like.numel()
-        body = size - size % _DIVISOR
-        pieces = [(start, stop, cdiv(stop - start, tile.channels)) for start, stop in ((0, body), (body, size)) if start < stop]
+        pieces = [(start, stop, cdiv(stop - start, tile.channels)) for start, stop in _pieces(like.numel())]
         results = self._allocate(like, {Span.SCALAR: (sum(programs for _, _, programs in pieces),)})
         slot = 0
         for start, stop, programs in pieces:
@@ -132,11 +147,11 @@ class GpuKernel:
         if self.interpret:
             self._function[(programs,)](*arguments, **constants)
         else:
-            options = compile_options(driver.active.get_current_target())
+            options = compile_options(_target())
             self._function[(programs,)](*arguments, **constants, num_warps=tile.num_warps, **options)
 
-    def _check(self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int) -> torch.Tensor:
-        """The first ELEMENT input, once all inputs are known to fit."""
+    def _check(self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int, like: torch.Tensor | None) -> torch.Tensor:
+        """The first ELEMENT input or else `like`, once all inputs are known to fit."""
         if len(inputs) != len(self.kernel.inputs):
             raise ValueError(f"the kernel {self.kernel.name} takes {len(self.kernel.inputs)} inputs, not {len(inputs)}")
         sizes = {Span.ELEMENT: rows * channels, Span.ROW: rows, Span.CHANNEL: channels}
@@ -152,19 +167,55 @@ class GpuKernel:
                 raise ValueError(f"input {item.name} must be contiguous and on the {'CPU' if self.interpret else 'GPU'}")
             if first is None and item.span is Span.ELEMENT:
                 first = value
+        first = like if first is None else first
         if first is None:
-            raise ValueError(f"the kernel {self.kernel.name} has no ELEMENT input, so the shape of its result is unknown")
+            raise ValueError(f"the kernel {self.kernel.name} has no ELEMENT input: say in `like` what its result is like")
         return first
 
 
+def _pieces(size: int) -> list[tuple[int, int]]:
+    """What a flat kernel is launched on: all but the last elements of so many, where 16 does not divide that, and those."""
+    body = size - size % _DIVISOR
+    return [(start, stop) for start, stop in ((0, body), (body, size)) if start < stop]
+
+
+def _target() -> GPUTarget:
+    target: GPUTarget = driver.active.get_current_target()
+    return target
+
+
 def _pack(values: Sequence[torch.Tensor | float], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """The scalar inputs as one array. Numbers alone are sent to the device once, not on every call."""
-    if not any(isinstance(value, torch.Tensor) for value in values):
-        return _numbers(struct.pack(f"{len(values)}d", *values), dtype, device)
-    return torch.stack([torch.as_tensor(value, dtype=dtype, device=device) for value in values])
+    """The scalar inputs as one array. Numbers are sent to the device once, not on every call."""
+    numbers = [value for value in values if not isinstance(value, torch.Tensor)]
+    sent = _numbers(struct.pack(f"{len(numbers)}d", *numbers), dtype, device) if numbers else None
+    if sent is not None and len(numbers) == len(values):
+        return sent
+    left = iter(() if sent is None else sent.unbind())
+    return torch.stack([value.to(device, dtype) if isinstance(value, torch.Tensor) else next(left) for value in values])
 
 
-@lru_cache(maxsize=256)
+_sent: dict[tuple[bytes, torch.dtype, torch.device], torch.Tensor] = {}
+_captured: dict[tuple[bytes, torch.dtype, torch.device], torch.Tensor] = {}  # a CUDA graph reads them whenever it is replayed
+
+
 def _numbers(packed: bytes, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    # By their bytes, for 0.0 and -0.0 are one key.
-    return torch.frombuffer(bytearray(packed), dtype=torch.float64).to(device, dtype)
+    """Numbers on a device, remembered by their bytes, for 0.0 and -0.0 are one key.
+
+    Raises RuntimeError while a CUDA graph is captured, if they are not there yet.
+    """
+    key = (packed, dtype, device)
+    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    found = _captured.get(key)
+    if found is None:
+        found = _sent.get(key)
+    if found is None:
+        if capturing:
+            raise RuntimeError("call the activation once before a CUDA graph is captured with it: its constants are not on the GPU yet")
+        if len(_sent) >= _MOST_SENT:
+            if device.type == "cuda":
+                torch.cuda.synchronize()  # a kernel on another stream may still read what would be freed
+            _sent.clear()
+        found = _sent[key] = torch.frombuffer(bytearray(packed), dtype=torch.float64).to(device, dtype)
+    if capturing:
+        _captured[key] = found
+    return found

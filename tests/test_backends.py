@@ -98,3 +98,34 @@ def test_a_wrong_kernel_would_fail():
     actual = run([x], "sin(x) + 0.001*x", 0, -1, "llvm")[0].numpy()
     with pytest.raises(AssertionError):
         assert_same(actual, np.sin(x.double().numpy()), torch.float32)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "interpret"])
+@pytest.mark.parametrize(
+    "text", ["3", "sign(x)", "floor(x)", "where(x > 0, 1, 0)", "mean(x)", "std(x, over=batch)", "mean(x, over=features)"]
+)
+def test_kernels_that_read_no_element(text, backend):
+    """Their value or their gradient is the same everywhere, or a statistic: the kernel that writes it reads no tensor of x's shape."""
+    function = Activation(text).function
+    for order in (0, 1):
+        inputs = draw_inputs(function, order, torch.float32, 5)
+        expected, scale = reference(function, order, [i.numpy() for i in inputs])
+        (actual,) = run(inputs, text, order, -1, backend)
+        assert (actual.shape, actual.dtype) == (inputs[0].shape, torch.float32)
+        assert_same(actual.numpy(), expected[0], torch.float32, scale)
+
+
+@pytest.mark.parametrize("backend", ["llvm", "interpret", "eager"])
+@pytest.mark.parametrize("text", ["param p = 0.5; x + p - p", "param p = 0.5; x*p^0", "param p[channel] = 0.5; x + p - p"])
+def test_parameters_that_cancel_have_gradient_zero(text, backend):
+    module = Activation(text, backend=backend)
+    x = torch.randn(SHAPE, requires_grad=True)
+    module(x).sum().backward()
+    assert torch.equal(x.grad, torch.ones(SHAPE))
+    gradient = module.p.grad
+    assert gradient is None if backend == "eager" else torch.equal(gradient, torch.zeros_like(module.p))
+
+
+def test_a_parameter_of_another_size_is_refused_even_if_it_cancels():
+    with pytest.raises(ValueError, match="'p' has 3 values, but x has 7 channels"):
+        run([torch.randn(SHAPE), torch.ones(3)], "param p[channel] = 0.5; x + p - p", 0, -1, "llvm")

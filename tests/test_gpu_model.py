@@ -22,7 +22,6 @@ from bench.gpu_counts import kernel_counts, member_counts
 from bench.gpu_groups import Sizes, candidates, compile_cases, group_cases, training_cases
 from bench.gpu_measure import Case, Row, Timed, copy_case, event_clock, kernel_cases, row, tuning_cases
 from bench.gpu_model import GRAPH_GAP, SMALL, Work, pass_work, seconds, step_seconds, step_work
-from codegen.limits import is_pointwise
 from gp.lab.network import Architecture
 from gp.lab.stack import Stack
 from gp.lab.training import Training
@@ -182,7 +181,7 @@ def test_four_cards_have_predictions_and_an_h200_is_not_slower_than_an_h100() ->
 def test_candidates_are_distinct_functions_of_x_alone() -> None:
     first = candidates(32)
     assert len({f.key for f in first}) == 32
-    assert all(is_pointwise(f.structure) and not f.parameters for f in first)
+    assert all(f.of_x_alone for f in first)
     assert {f.key for f in candidates(80)} == {f.key for f in first}
     assert len({(f.key, f.constants) for f in candidates(64)}) > 40
 

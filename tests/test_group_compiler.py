@@ -14,8 +14,8 @@ from codegen.group import GroupStage, group
 from codegen.group_body import PACK, body_name
 from codegen.group_triton import print_group
 from codegen.instructions import Span
-from codegen.limits import is_pointwise
-from kernels.group_compiler import Compilers, Job, compile_stage, group_tile, make_job, specialised
+from kernels.ahead import Compilers, Job, group_job, specialised
+from kernels.group_compiler import compile_stage, group_tile
 from kernels.group_flow import CompiledGroup
 from kernels.grouping import form_groups
 from kernels.programs import SLOPE, make_plan, program
@@ -33,7 +33,7 @@ def stages(texts: Sequence[str], order: int) -> tuple[GroupStage, ...]:
 
 def job(stage: GroupStage, target: str, size: int = 32) -> Job:
     gpu = TARGETS[target]
-    return make_job(stage, group_tile(stage, gpu.warp_size, size), gpu, size, size)
+    return group_job(stage, group_tile(stage, gpu.warp_size, size), gpu, size, size)
 
 
 @pytest.fixture
@@ -66,11 +66,11 @@ def test_compiling_ahead_fills_the_cache_that_launches_read(triton_cache: Path) 
 def test_a_kernel_is_found_by_its_body_and_by_the_code_that_puts_it_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """The text of its kernel says neither: what another release of this project compiled must not be taken for its own."""
 
-    def key(text: str) -> tuple[str, str]:
-        with CompiledGroup(stages([text], 0)[-1]).running():
-            hook = knobs.runtime.add_stages_inspection_hook
-            assert hook is not None
-            return hook()
+    def key(text: str) -> str:
+        group = CompiledGroup(stages([text], 0)[-1])
+        with group.running():
+            assert knobs.runtime.add_stages_inspection_hook is not None
+        return str(group.function.cache_key)
 
     first = key("x*tanh(1.3*x)")
     assert key("x*tanh(0.7*x)") == first != key("x*tanh(x)")
@@ -103,7 +103,7 @@ def test_groups_are_lean(target: str) -> None:
     texts = [*POPULATION, *PROGRAMS.values()]
     for found in form_groups([program(text) for text in texts]):
         members = [texts[k] for k in found]
-        pointwise = all(is_pointwise(program(text).structure) for text in members)
+        pointwise = all(program(text).of_x_alone for text in members)
         for order in (SLOPE,) if pointwise else (0, 1):
             for stage in stages(members, order):
                 tile = group_tile(stage, TARGETS[target].warp_size, 32)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from codegen.function import Activation, signature
 from codegen.instructions import Span
 from codegen.kernel import Input, Output
-from codegen.limits import is_pointwise
 from codegen.llvm_arguments import sum_stride
 from gp.lab import machine
 from gp.lab.network import Architecture
@@ -72,7 +71,7 @@ class Assembler:
     def __post_init__(self) -> None:
         self._cotangent = signature(self.function.parameters, 1).inputs[-1][0]
         # The quick tier would take 7 ms less to compile and 23 more to train, of 140 at the lowest fidelity.
-        if is_pointwise(self.function.structure):  # value and derivative together: two thirds of the work, and one kernel to compile
+        if self.function.of_x_alone:  # value and derivative together: two thirds of the work, and one kernel to compile
             self.forward, self.backward = native(self.function, SLOPE, "f32", THOROUGH), None
         else:
             self.forward, self.backward = (native(self.function, order, "f32", THOROUGH) for order in (0, 1))

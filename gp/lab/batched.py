@@ -22,7 +22,7 @@ from gp.lab.stack import Stack
 from gp.lab.trainer import Losses
 from gp.lab.training import Training
 from gp.workers import cores
-from kernels.group_compiler import compilers
+from kernels.ahead import compilers
 from kernels.grouping import form_groups
 
 _WARM_UP: Final = 3  # steps before a capture, in which libraries set up what a graph cannot record

@@ -19,7 +19,7 @@ from codegen.function import Activation
 from gp.lab.network import Architecture
 from gp.lab.problems import Points, Problem
 from gp.lab.training import Loss, Training
-from kernels.group_compiler import Job
+from kernels.ahead import Job
 from kernels.population import Population
 
 
