@@ -11,6 +11,7 @@ The interpreter (Triton 3.7) carries a kernel out in NumPy, one program after an
 - `tl.map_elementwise` does not exist, and functions that a kernel calls would have to be marked by TRITON_INTERPRET as well.
 - Integers are shifted to the right, and made wider, with their sign, whatever was asked for.
 - libdevice does not exist: its float64 functions are torch's (or NumPy's).
+- In Triton 3.6 a size is an array of one number, which NumPy 2.4 does not take for an index.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def gpu_rounding() -> Iterator[None]:
     """Replace what the module's text lists, and put it back. Not for several threads at a time, nor is the interpreter."""
     builder = interpreter.interpreter_builder
     plain_cast, plain_splat, plain_sum, plain_map = builder.cast_impl, builder.create_splat, tl.sum, tl.map_elementwise
-    plain_shift, plain_widen = builder.create_lshr, builder.create_int_cast
+    plain_shift, plain_widen, plain_patch = builder.create_lshr, builder.create_int_cast, interpreter._patch_lang_tensor
 
     def cast(source: Any, type: Any) -> Any:
         if source.dtype.scalar == tl.float32 and type.scalar == tl.bfloat16:
@@ -80,16 +81,20 @@ def gpu_rounding() -> Iterator[None]:
     def total(value: Any, axis: int | None = None, keep_dims: bool = False) -> Any:
         return tl.reduce(value, axis, tl.standard._sum_combine, keep_dims=keep_dims)
 
+    def patch(tensor: Any, scope: Any) -> None:
+        plain_patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda value: int(value.handle.data.item()))
+
     # Attributes of the one builder object hide its class's methods, and are easily taken away.
     builder.cast_impl, builder.create_splat, builder.create_fma = cast, splat, fma
     builder.create_lshr, builder.create_int_cast = shift, int_cast
-    tl.sum, tl.map_elementwise = total, _map_elementwise
+    tl.sum, tl.map_elementwise, interpreter._patch_lang_tensor = total, _map_elementwise, patch
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
         del builder.cast_impl, builder.create_splat, builder.create_fma, builder.create_lshr, builder.create_int_cast
-        tl.sum, tl.map_elementwise = plain_sum, plain_map
+        tl.sum, tl.map_elementwise, interpreter._patch_lang_tensor = plain_sum, plain_map, plain_patch
 
 
 def _map_elementwise(function: Callable[..., Any], *args: Any, pack: int = 1) -> tuple[Any, ...]:

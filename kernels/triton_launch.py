@@ -106,7 +106,10 @@ class GpuKernel:
     def _run_flat(self, tensors: list[torch.Tensor], packed: list[torch.Tensor], like: torch.Tensor, tile: Tile) -> list[torch.Tensor]:
         """Two launches when 16 does not divide the size: all but the last elements, in 128-bit accesses, then those."""
         pieces = [(start, stop, cdiv(stop - start, tile.channels)) for start, stop in _pieces(like.numel())]
-        results = self._allocate(like, {Span.SCALAR: (sum(programs for _, _, programs in pieces),)})
+        # A slot is 8 bytes. The second launch begins at an even one: what 16 bytes do not divide would be compiled for once more.
+        gap = pieces[0][2] % 2 if len(pieces) > 1 else 0
+        slots = {Span.SCALAR: (sum(programs for _, _, programs in pieces) + gap,)}
+        results = self._allocate(like, slots, torch.zeros if gap else torch.empty)
         slot = 0
         for start, stop, programs in pieces:
             outputs = [
@@ -114,7 +117,7 @@ class GpuKernel:
                 for r, o in zip(results, self.kernel.outputs, strict=True)
             ]
             self._launch(programs, [*(t.view(-1)[start:stop] for t in tensors), *packed, *outputs, stop - start], tile)
-            slot += programs
+            slot += programs + gap
         return results
 
     def _run_structured(
@@ -128,17 +131,15 @@ class GpuKernel:
             sizes, row_blocks = [rows, channels, tiles], cdiv(row_tiles, tiles)
         programs = row_blocks * channel_blocks
         slots = {Span.SCALAR: (programs,), Span.CHANNEL: (row_blocks, channels), Span.ROW: (channel_blocks, rows)}
-        results = self._allocate(like, slots)
+        results = self._allocate(like, slots, torch.empty)
         if programs:
             self._launch(programs, [*tensors, *packed, *results, *sizes], tile)
         return results
 
-    def _allocate(self, like: torch.Tensor, slots: dict[Span, tuple[int, ...]]) -> list[torch.Tensor]:
-        """An empty tensor for each output: like the input, or float64 partial sums."""
+    def _allocate(self, like: torch.Tensor, slots: dict[Span, tuple[int, ...]], make: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
+        """A tensor for each output: an empty one like the input, or float64 partial sums, which `make` makes."""
         return [
-            torch.empty_like(like)
-            if output.span is Span.ELEMENT
-            else torch.empty(slots[output.span], dtype=torch.float64, device=like.device)
+            torch.empty_like(like) if output.span is Span.ELEMENT else make(slots[output.span], dtype=torch.float64, device=like.device)
             for output in self.kernel.outputs
         ]
 
@@ -184,6 +185,11 @@ def _target() -> GPUTarget:
     return target
 
 
+def _capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph is being captured."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def _pack(values: Sequence[torch.Tensor | float], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """The scalar inputs as one array. Numbers are sent to the device once, not on every call."""
     numbers = [value for value in values if not isinstance(value, torch.Tensor)]
@@ -204,7 +210,7 @@ def _numbers(packed: bytes, dtype: torch.dtype, device: torch.device) -> torch.T
     Raises RuntimeError while a CUDA graph is captured, if they are not there yet.
     """
     key = (packed, dtype, device)
-    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    capturing = _capturing(device)
     found = _captured.get(key)
     if found is None:
         found = _sent.get(key)
