@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import struct
 from collections.abc import Callable, Sequence
@@ -43,11 +44,15 @@ class GpuKernel:
         name = function_name(kernel)
         self._function: Any = interpreted(self.source, name) if interpret else load_function(kernel, self.source)
         self._length = len(kernel.live())
-        self._kind = kernel_class("flat" if kernel.flat else "structured", kernel.storage, self._length)
+        self._flat = kernel.flat
+        self._kind = kernel_class("flat" if self._flat else "structured", kernel.storage, self._length)
+        self._arrays = [n for n, item in enumerate(kernel.inputs) if item.span is not Span.SCALAR]
+        self._scalars = [n for n, item in enumerate(kernel.inputs) if item.span is Span.SCALAR]
         self._compute = DTYPES["f64" if COMPUTE[kernel.storage] == "f64" else "f32"]
-        # By channels: which a flat kernel does not look at.
+        # Remembered, for a call takes some 20 us of Python: by channels, which a flat kernel does not look at, and by tile.
         self._static = functools.cache(lambda channels: choose_tile(kernel, 32 if interpret else _target().warp_size, channels))
         self._tunable = functools.cache(self._tiles)
+        self._compile_time = functools.cache(self._named)
 
     def __call__(
         self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int, like: torch.Tensor | None = None
@@ -61,22 +66,27 @@ class GpuKernel:
         layout or device.
         """
         like = self._check(inputs, rows, channels, like)
-        tensors = [t for t, i in zip(inputs, self.kernel.inputs, strict=True) if isinstance(t, torch.Tensor) and i.span is not Span.SCALAR]
-        scalars = [t for t, i in zip(inputs, self.kernel.inputs, strict=True) if i.span is Span.SCALAR]
-        with torch.no_grad(), gpu_rounding() if self.interpret else torch.cuda.device(like.device):
-            packed = [_pack(scalars, self._compute, like.device)] if scalars else []
+        tensors = [t for t in map(inputs.__getitem__, self._arrays) if isinstance(t, torch.Tensor)]
+        with self._on(like.device):
+            packed = [_pack([inputs[n] for n in self._scalars], self._compute, like.device)] if self._scalars else []
 
             def run(tile: Tile) -> list[torch.Tensor]:
-                if self.kernel.flat:
+                if self._flat:
                     return self._run_flat(tensors, packed, like, tile)
                 return self._run_structured(tensors, packed, like, (rows, channels), tile)
 
             results = run(self._tile(like, channels, run))
             return [r if o.span is Span.ELEMENT else r.sum(0) for r, o in zip(results, self.kernel.outputs, strict=True)]
 
+    def _on(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        """A context in which kernels are launched on a device."""
+        if self.interpret:
+            return gpu_rounding()
+        return contextlib.nullcontext() if device.index == torch.cuda.current_device() else torch.cuda.device(device)
+
     def _tile(self, like: torch.Tensor, channels: int, run: Callable[[Tile], object]) -> Tile:
         """The tile that was found to be the fastest for such kernels, or the static one; see `kernels.tuning`."""
-        channels = 1 if self.kernel.flat else channels
+        channels = 1 if self._flat else channels
         tiles = {} if self.interpret else self._tunable(channels)
         if not tiles:
             return self._static(channels)
@@ -96,20 +106,24 @@ class GpuKernel:
     def jobs(self, rows: int, channels: int) -> list[Job]:
         """What compiles it ahead of its launches on aligned tensors of rows x channels, for the GPU of this process; for large ones with
         each tile that it may then have."""
-        channels_seen = 1 if self.kernel.flat else channels
+        channels_seen = 1 if self._flat else channels
         tiles = {self._static(channels_seen)}
         if rows * channels >= WORTHWHILE:
             tiles |= set(self._tunable(channels_seen).values())
-        shapes = [(1, stop - start) for start, stop in _pieces(rows * channels)] if self.kernel.flat else [(rows, channels)]
+        shapes = [(1, stop - start) for start, stop in _pieces(rows * channels)] if self._flat else [(rows, channels)]
         return [kernel_job(self.kernel, tile, _target(), *shape) for tile in tiles for shape in shapes]
 
     def _run_flat(self, tensors: list[torch.Tensor], packed: list[torch.Tensor], like: torch.Tensor, tile: Tile) -> list[torch.Tensor]:
         """Two launches when 16 does not divide the size: all but the last elements, in 128-bit accesses, then those."""
-        pieces = [(start, stop, cdiv(stop - start, tile.channels)) for start, stop in _pieces(like.numel())]
+        size = like.numel()
+        pieces = [(start, stop, cdiv(stop - start, tile.channels)) for start, stop in _pieces(size)]
         # A slot is 8 bytes. The second launch begins at an even one: what 16 bytes do not divide would be compiled for once more.
         gap = pieces[0][2] % 2 if len(pieces) > 1 else 0
         slots = {Span.SCALAR: (sum(programs for _, _, programs in pieces) + gap,)}
         results = self._allocate(like, slots, torch.zeros if gap else torch.empty)
+        if len(pieces) == 1:
+            self._launch(pieces[0][2], [*tensors, *packed, *results, size], tile)
+            return results
         slot = 0
         for start, stop, programs in pieces:
             outputs = [
@@ -144,12 +158,12 @@ class GpuKernel:
         ]
 
     def _launch(self, programs: int, arguments: list[torch.Tensor | int], tile: Tile) -> None:
+        self._function[(programs,)](*arguments, **self._compile_time(tile))
+
+    def _named(self, tile: Tile) -> dict[str, int]:
+        """The arguments that a launch gives by name: the compile-time sizes and, on a GPU, what its compiler is told."""
         constants = tile.constants(self.kernel)
-        if self.interpret:
-            self._function[(programs,)](*arguments, **constants)
-        else:
-            options = compile_options(_target())
-            self._function[(programs,)](*arguments, **constants, num_warps=tile.num_warps, **options)
+        return constants if self.interpret else constants | {"num_warps": tile.num_warps, **compile_options(_target())}
 
     def _check(self, inputs: Sequence[torch.Tensor | float], rows: int, channels: int, like: torch.Tensor | None) -> torch.Tensor:
         """The first ELEMENT input or else `like`, once all inputs are known to fit."""
@@ -197,7 +211,7 @@ def _pack(values: Sequence[torch.Tensor | float], dtype: torch.dtype, device: to
     if sent is not None and len(numbers) == len(values):
         return sent
     left = iter(() if sent is None else sent.unbind())
-    return torch.stack([value.to(device, dtype) if isinstance(value, torch.Tensor) else next(left) for value in values])
+    return torch.stack([value.detach().to(device, dtype) if isinstance(value, torch.Tensor) else next(left) for value in values])
 
 
 _sent: dict[tuple[bytes, torch.dtype, torch.device], torch.Tensor] = {}

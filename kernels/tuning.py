@@ -39,7 +39,7 @@ class Choice:
 ANY: Final = (Choice(4, 2), Choice(4, 1), Choice(8, 1), Choice(2, 2))
 NARROW: Final = (Choice(4, 1), Choice(2, 1), Choice(8, 1))
 
-_memory: dict[tuple[str, str], Choice] = {}
+_memory: dict[tuple[str, str], Choice | None] = {}
 
 
 def kernel_class(form: str, storage: str, length: int) -> str:
@@ -51,15 +51,15 @@ def kernel_class(form: str, storage: str, length: int) -> str:
 def tuned(device: str, kind: str, choices: Sequence[Choice], seconds: Callable[[Choice], float] | None) -> Choice | None:
     """The choice for a class of kernels on a device, by its name: known, or else the one for which `seconds` is least; None where neither
     can be."""
-    found = _memory.get((device, kind))
-    if found is not None:
-        return found
+    if (device, kind) in _memory and (seconds is None or _memory[device, kind] is not None):
+        return _memory[device, kind]
     key = f"tile\n{fingerprint('codegen')}\ntriton {triton.__version__}\n{device}\n{kind}"
     kept = default_cache().get(key)
+    choice: Choice | None
     if kept is not None:
         choice = Choice(*json.loads(kept))
     elif seconds is None:
-        return None
+        choice = None  # remembered, too: the disk is not asked again at every launch
     else:
         choice = min(choices, key=seconds)
         default_cache().put(key, json.dumps(astuple(choice)).encode())

@@ -77,6 +77,7 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     made = Card()
     monkeypatch.setattr(knobs.cache, "dir", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: None)
     monkeypatch.setattr(triton_launch, "device_name", lambda _: "fake")
     monkeypatch.setattr(group_launch, "device_name", lambda _: "fake")
     monkeypatch.setattr(CompiledGroup, "running", functools.partialmethod(CompiledGroup.running, keep_stages=True))
