@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -119,7 +119,7 @@ class GpuKernel:
         pieces = [(start, stop, cdiv(stop - start, tile.channels)) for start, stop in _pieces(size)]
         # A slot is 8 bytes. The second launch begins at an even one: what 16 bytes do not divide would be compiled for once more.
         gap = pieces[0][2] % 2 if len(pieces) > 1 else 0
-        slots = {Span.SCALAR: (sum(programs for _, _, programs in pieces) + gap,)}
+        slots: dict[Span, tuple[int, ...]] = {Span.SCALAR: (sum(programs for _, _, programs in pieces) + gap,)}
         results = self._allocate(like, slots, torch.zeros if gap else torch.empty)
         if len(pieces) == 1:
             self._launch(pieces[0][2], [*tensors, *packed, *results, size], tile)
@@ -150,7 +150,7 @@ class GpuKernel:
             self._launch(programs, [*tensors, *packed, *results, *sizes], tile)
         return results
 
-    def _allocate(self, like: torch.Tensor, slots: dict[Span, tuple[int, ...]], make: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
+    def _allocate(self, like: torch.Tensor, slots: Mapping[Span, tuple[int, ...]], make: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
         """A tensor for each output: an empty one like the input, or float64 partial sums, which `make` makes."""
         return [
             torch.empty_like(like) if output.span is Span.ELEMENT else make(slots[output.span], dtype=torch.float64, device=like.device)
@@ -160,7 +160,7 @@ class GpuKernel:
     def _launch(self, programs: int, arguments: list[torch.Tensor | int], tile: Tile) -> None:
         self._function[(programs,)](*arguments, **self._compile_time(tile))
 
-    def _named(self, tile: Tile) -> dict[str, int]:
+    def _named(self, tile: Tile) -> Mapping[str, int]:
         """The arguments that a launch gives by name: the compile-time sizes and, on a GPU, what its compiler is told."""
         constants = tile.constants(self.kernel)
         return constants if self.interpret else constants | {"num_warps": tile.num_warps, **compile_options(_target())}
