@@ -45,7 +45,7 @@ from triton.language.extra import libdevice
 @triton.jit
 def kernel(in0, out0, n, BLOCK: tl.constexpr):
     offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    x = tl.load(in0 + offsets)
+    x = tl.load(in0 + offsets).to(tl.float32)
     tl.store(out0 + offsets, {})
 """
 
@@ -90,9 +90,14 @@ def cost(report: Report, copy: Report) -> Cost:
     return Cost(way, (report.instructions - copy.instructions) / _ELEMENTS, report.local_bytes)
 
 
+def kernel_text(expression: str) -> str:
+    """The text of a kernel `kernel(in0, out0, n, BLOCK)` that computes an expression of x in float32."""
+    return _SOURCE.format(expression)
+
+
 def written(expression: str, target: str) -> Report:
     """The report on a kernel that computes an expression of x, as Triton compiles it."""
-    return _report(load(_SOURCE.format(expression)).kernel, target)
+    return _report(load(kernel_text(expression)).kernel, target)
 
 
 def ours(name: str, target: str) -> Report:

@@ -34,12 +34,14 @@ _MOST_SENT: Final = 256  # arrays of numbers that are remembered
 class GpuKernel:
     """A kernel for the GPU of the tensors that it is given; Triton compiles it on the first call for each pattern of alignments.
 
-    `interpret` runs it in Triton's interpreter instead, on CPU tensors: for tests, about a millisecond for 1024 elements.
+    `interpret` runs it in Triton's interpreter instead, on CPU tensors: for tests, about a millisecond for 1024 elements. `tile`: if it is
+    not to choose one itself.
     """
 
-    def __init__(self, kernel: Kernel, *, interpret: bool = False) -> None:
+    def __init__(self, kernel: Kernel, *, interpret: bool = False, tile: Tile | None = None) -> None:
         self.kernel = kernel
         self.interpret = interpret
+        self._given = tile
         self.source = print_kernel(kernel)
         name = function_name(kernel)
         self._function: Any = interpreted(self.source, name) if interpret else load_function(kernel, self.source)
@@ -86,6 +88,8 @@ class GpuKernel:
 
     def _tile(self, like: torch.Tensor, channels: int, run: Callable[[Tile], object]) -> Tile:
         """The tile that was found to be the fastest for such kernels, or the static one; see `kernels.tuning`."""
+        if self._given is not None:
+            return self._given
         channels = 1 if self._flat else channels
         tiles = {} if self.interpret else self._tunable(channels)
         if not tiles:
@@ -107,8 +111,8 @@ class GpuKernel:
         """What compiles it ahead of its launches on aligned tensors of rows x channels, for the GPU of this process; for large ones with
         each tile that it may then have."""
         channels_seen = 1 if self._flat else channels
-        tiles = {self._static(channels_seen)}
-        if rows * channels >= WORTHWHILE:
+        tiles = {self._given or self._static(channels_seen)}
+        if self._given is None and rows * channels >= WORTHWHILE:
             tiles |= set(self._tunable(channels_seen).values())
         shapes = [(1, stop - start) for start, stop in _pieces(rows * channels)] if self._flat else [(rows, channels)]
         return [kernel_job(self.kernel, tile, _target(), *shape) for tile in tiles for shape in shapes]

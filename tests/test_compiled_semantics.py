@@ -193,8 +193,7 @@ def test_single_kernels(name: str, order: int) -> None:
     shapes: dict[Span, tuple[int, ...]] = {Span.ELEMENT: (rows, channels), Span.ROW: (rows,), Span.CHANNEL: (channels,), Span.SCALAR: ()}
     for stage in make_plan(program(SINGLE[name]), order, "f32").stages:
         compiled = compile_offline(stage.kernel, TARGET)
-        kernel = GpuKernel(stage.kernel, interpret=True)
-        kernel._tile = lambda *_, tile=compiled.tile: tile  # type: ignore[method-assign]
+        kernel = GpuKernel(stage.kernel, interpret=True, tile=compiled.tile)
         kernel._function = Recorded(kernel._function)
         inputs = [torch.randn(shapes[i.span]) for i in stage.kernel.inputs]
         for item, tensor in zip(stage.kernel.inputs, inputs, strict=True):

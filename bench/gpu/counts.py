@@ -33,7 +33,7 @@ from codegen.group import GroupStage, group
 from codegen.group_body import PACK, body_name
 from codegen.group_triton import pointers, print_group, sizes
 from codegen.instructions import Span
-from codegen.kernel import Kernel, Storage
+from codegen.kernel import Kernel
 from codegen.outline import function_body
 from codegen.triton import parameters, print_kernel
 from kernels.cache import default_cache
@@ -43,26 +43,23 @@ from kernels.group_flow import CompiledGroup
 from kernels.grouping import SIZE
 from kernels.programs import SLOPE, make_plan, program
 from kernels.report import FP32, INTEGER, KINDS, MEMORY, OTHER, kinds, read
-from kernels.triton_compiler import NUM_WARPS, TARGETS, choose_tile, compile_options, load_function, without_line_numbers
+from kernels.triton_compiler import NUM_WARPS, TARGETS, choose_tile, compile_options, load_function, pointer_types, without_line_numbers
 
 Counts = dict[str, float]
-_POINTERS: Final[dict[Storage, str]] = {"f32": "*fp32", "f64": "*fp64", "bf16": "*bf16", "f16": "*fp16"}
 _ALIGNED: Final = [["tt.divisibility", 16]]
 _BRANCHES: Final = math.ceil(math.log2(SIZE))
 
 
 def kernel_counts(kernel: Kernel, target: str, block: int = 0) -> Counts:
-    """Instructions by kind (`kernels.report.KINDS`) for one element of a kernel whose inputs are tensors and scalars, and outputs tensors.
+    """Instructions by kind (`kernels.report.KINDS`) for one element of a flat kernel; what it does once a program is shared by elements.
 
     `block`: elements of a program; 0 is what the launcher takes. KeyError for another target than those of `kernels.gpus`.
     """
     gpu = TARGETS[target]
     tile = choose_tile(kernel, gpu.warp_size, block=block)
     text = _unmasked(print_kernel(kernel))
-    names, run_time, _ = parameters(kernel)
-    signature = dict.fromkeys(names, _POINTERS[kernel.storage]) | dict.fromkeys(run_time, "i32") | {"BLOCK": "constexpr"}
-    if "scalars" in signature:
-        signature["scalars"] = "*fp32"
+    _, run_time, _ = parameters(kernel)
+    signature = pointer_types(kernel) | dict.fromkeys(run_time, "i32") | {"BLOCK": "constexpr"}
     elements = tile.channels // (tile.num_warps * gpu.warp_size)
 
     def make() -> Counts:

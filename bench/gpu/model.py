@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench.gpu_counts import kernel_counts, member_counts
+from bench.gpu.counts import kernel_counts, member_counts
 from codegen.function import Activation
 from codegen.instructions import Span
 from codegen.kernel import Kernel, Storage
@@ -70,6 +70,17 @@ def pass_work(function: Activation, order: int, storage: Storage, elements: int,
     kernel = make_plan(function, order, storage).stages[-1].kernel
     counts = kernel_counts(kernel, gpu.target, per_thread * NUM_WARPS * gpu.warp_size)
     return kernel_work(("forward", "backward")[order], kernel, elements, gpu, counts)
+
+
+def passes_work(function: Activation, orders: Sequence[int], storage: Storage, elements: int, gpu: Gpu) -> list[Work]:
+    """All kernels of the passes of a function without shifts and parameters per channel, those of its statistics among them."""
+    stages = [stage for order in orders for stage in make_plan(function, order, storage).stages]
+    return [kernel_work(s.kernel.name, s.kernel, elements, gpu, kernel_counts(s.kernel, gpu.target)) for s in stages]
+
+
+def total(gpu: Gpu, works: Sequence[Work]) -> float:
+    """The time of kernels that are launched one after another."""
+    return sum(seconds(gpu, work) for work in works)
 
 
 def group_clocks(functions: Sequence[Activation], gpu: Gpu) -> float:

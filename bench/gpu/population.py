@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from triton import knobs
 
-from bench.gpu_measure import Case, Timed
-from bench.gpu_model import group_clocks, group_work, seconds, step_seconds, step_work
+from bench.gpu.measure import Case, Timed
+from bench.gpu.model import group_clocks, group_work, seconds, step_seconds, step_work
+from bench.gpu.shares import step_shares
 from bench.programs import random_programs
 from codegen.function import Activation
 from gp.lab import batched, trainer
@@ -44,30 +45,36 @@ _ROUNDS: Final = 3  # of what takes a second
 _AGREEMENT_STEPS: Final = 50
 
 
-@functools.cache
-def candidates(count: int) -> tuple[Activation, ...]:
+def texts(count: int) -> list[str]:
     """So many functions of x alone, catalogue and random ones in turn; after 32 the random ones again, with other constants."""
-    found: list[Activation] = []
+    found: list[str] = []
     while len(found) < count:
         drawn = random_programs(len(_CATALOGUE), 2, 8, seed=_SEED, constants=len(found))
         for name, text in zip(_CATALOGUE, drawn, strict=True):
-            found += [program(catalog.entry(name).text), program(text)]
-    return tuple(found[:count])
+            found += [catalog.entry(name).text, text]
+    return found[:count]
+
+
+@functools.cache
+def candidates(count: int) -> tuple[Activation, ...]:
+    """The programs of those texts."""
+    return tuple(map(program, texts(count)))
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the cases are run with: by default what the lab trains at standard fidelity."""
+    """What the cases are run with: by default what the lab trains at standard fidelity, the most important numbers first."""
 
-    groups: tuple[int, ...] = (16, 32)
-    slices: int = 2688  # 32 candidates of 84 networks
-    rows: int = 64
-    channels: int = 32
-    candidates: tuple[int, ...] = (32, 256)
+    candidates: tuple[int, ...] = (256, 64, 1024, 16)
     problems: int = 84
     architecture: Architecture = SMALL
     training: Training = measurement("standard").training
     agreeing: int = 8
+    groups: tuple[int, ...] = (32, 16, 8, 64)
+    members: int = 64
+    slices: int = 2688  # 32 candidates of 84 networks
+    rows: int = 64
+    channels: int = 32
 
     def tasks(self) -> Problems:
         """The networks' problems: the search set's, as many as wanted, with as many seeds as are needed."""
@@ -77,42 +84,47 @@ class Sizes:
 
 
 def group_cases(sizes: Sizes, device: torch.device) -> Iterator[Case]:
-    """Each way on a stack of slices, against a kernel for each candidate."""
-    for count in sizes.groups:
-        shape = (sizes.slices, sizes.rows, sizes.channels)
-        what = f"{count} expressions on {sizes.slices:,} x {sizes.rows} x {sizes.channels}"
+    """Each way on a stack of slices of so many members, in groups of several sizes, against a kernel for each candidate."""
+    functions = candidates(sizes.members)
+    shape = (sizes.slices, sizes.rows, sizes.channels)
+    for size in sizes.groups:
+        what = f"{sizes.members} expressions on {sizes.slices:,} x {sizes.rows} x {sizes.channels}, in groups of {size}"
         for way in (0, 1):
             name = f"{what}, {('forward (value and slope)', 'backward')[way]}"
-            predict = functools.partial(_predict_group, candidates(count), shape, way)
-            yield Case("groups", name, "s/call", predict, functools.partial(_each_way, candidates(count), shape, way, device))
+            predict = functools.partial(_predict_groups, functions, shape, way, size)
+            contenders = functools.partial(_each_way, functions, shape, way, size, device)
+            yield Case("decisions", name, kind=f"groups, {('forward', 'backward')[way]}", predict=predict, contenders=contenders)
 
 
-def _predict_group(functions: Sequence[Activation], shape: tuple[int, int, int], way: int, gpu: Gpu) -> float:
+def _predict_groups(functions: Sequence[Activation], shape: tuple[int, int, int], way: int, size: int, gpu: Gpu) -> float:
     slices, rows, channels = shape
-    return seconds(gpu, group_work(slices * rows * channels, group_clocks(functions, gpu))[way])
+    kernels = -(-len(functions) // size)
+    return seconds(gpu, group_work(slices * rows * channels, group_clocks(functions, gpu), kernels)[way])
 
 
-def _each_way(functions: Sequence[Activation], shape: tuple[int, int, int], way: int, device: torch.device) -> Mapping[str, Timed]:
+def _each_way(
+    functions: Sequence[Activation], shape: tuple[int, int, int], way: int, size: int, device: torch.device
+) -> Mapping[str, Timed]:
     each = shape[0] // len(functions)
     x = torch.randn(each * len(functions), *shape[1:], device=device)
-    together = Population(functions, each, device)
-    alone = [Population([function], each, device) for function in functions]
-    if device.type == "cuda":
-        jobs = [job for made in (together, *alone) for job in made.jobs(*shape[1:])]
-        compilers(cores()).compile(jobs)
     values, slope = torch.empty_like(x), torch.empty_like(x)
 
-    def run(made: Population, at: slice) -> None:
-        if way == 0:
-            made.forward(x[at], values[at], slope[at])
-        else:
-            made.backward(slope[at], x[at], values[at])
+    def parts(members: int) -> list[tuple[Population, slice]]:
+        begins = range(0, len(functions), members)
+        return [(Population(functions[k : k + members], each, device), slice(k * each, (k + members) * each)) for k in begins]
 
-    def one_by_one() -> None:
-        for k, made in enumerate(alone):
-            run(made, slice(k * each, (k + 1) * each))
+    together, alone = parts(size), parts(1)
+    if device.type == "cuda":
+        compilers(cores()).compile(job for made, _ in (*together, *alone) for job in made.jobs(*shape[1:]))
 
-    return {"one kernel": Timed(lambda: run(together, slice(None))), "a kernel for each candidate": Timed(one_by_one)}
+    def run(found: Sequence[tuple[Population, slice]]) -> None:
+        for made, at in found:
+            if way == 0:
+                made.forward(x[at], values[at], slope[at])
+            else:
+                made.backward(slope[at], x[at], values[at])
+
+    return {"groups": Timed(lambda: run(together)), "a kernel for each candidate": Timed(lambda: run(alone))}
 
 
 def compile_cases(sizes: Sizes, target: str) -> Iterator[Case]:
@@ -120,7 +132,7 @@ def compile_cases(sizes: Sizes, target: str) -> Iterator[Case]:
     for count in sizes.groups:
         what = f"compiling a group of {count} for {target}, one process"
         contenders = functools.partial(_compiled, candidates(count), target)
-        yield Case("groups", what, "s/expression", None, contenders, rounds=1)
+        yield Case("decisions", what, "s/expression", kind="compiling", contenders=contenders, how="whole", rounds=1)
 
 
 def _compiled(functions: Sequence[Activation], target: str) -> Mapping[str, Timed]:
@@ -137,18 +149,22 @@ def _compiled(functions: Sequence[Activation], target: str) -> Mapping[str, Time
 
 
 def training_cases(sizes: Sizes, device: torch.device) -> Iterator[Case]:
-    """Training steps, whether their losses are those of the CPU's compiled trainer, and how fast that is."""
-    for count in sizes.candidates:
+    """Whether losses are those of the CPU's compiled trainer, training steps of many candidates, where their time goes, and the CPU's."""
+    what = f"losses of {sizes.agreeing} candidates after {_AGREEMENT_STEPS} steps against the CPU trainer"
+    yield Case("population", what, "relative", kind="agreement", figures=functools.partial(agreement, sizes, device))
+    for k, count in enumerate(sizes.candidates):
         what = f"{count} candidates, {sizes.problems} networks each, as a CUDA graph"
         rates = {"candidates/s": count / sizes.training.steps, "steps/s": 1.0}
-        predict = functools.partial(_predict_step, sizes, count)
-        contenders = functools.partial(_steps, sizes, count, device)
-        yield Case("training", what, "s/step", predict, contenders, rates=rates, rounds=_ROUNDS)
+        yield Case(
+            "population", what, "s/step", "training step", functools.partial(_predict_step, sizes, count),
+            functools.partial(_steps, sizes, count, k == 0, device), rates=rates, how="whole", rounds=_ROUNDS,
+        )  # fmt: skip
+        if k == 0:
+            what = f"shares of a step of {count} candidates"
+            yield Case("population", what, "share", "shares", figures=lambda: step_shares(_stack(sizes, sizes.candidates[0], device)))
     each = {f"candidates/s on {cores()} cores, if all are as fast": float(cores())}
-    what = "compiled CPU trainer, a candidate on one core"
-    yield Case("training", what, "s/candidate", None, functools.partial(_on_cpu, sizes), rates=each, rounds=_ROUNDS)
-    what = f"losses of {sizes.agreeing} candidates after {_AGREEMENT_STEPS} steps against the CPU trainer"
-    yield Case("training", what, "relative", figures=functools.partial(agreement, sizes, device))
+    what, contenders = "compiled CPU trainer, a candidate on one core", functools.partial(_on_cpu, sizes)
+    yield Case("population", what, "s/candidate", "CPU", contenders=contenders, rates=each, how="whole", rounds=_ROUNDS)
 
 
 def _predict_step(sizes: Sizes, count: int, gpu: Gpu) -> float:
@@ -158,12 +174,18 @@ def _predict_step(sizes: Sizes, count: int, gpu: Gpu) -> float:
     return step_seconds(gpu, work)
 
 
-def _steps(sizes: Sizes, count: int, device: torch.device) -> Mapping[str, Timed]:
+def _stack(sizes: Sizes, count: int, device: torch.device) -> Stack:
     functions, tasks = candidates(count), sizes.tasks()
     groups = [[functions[k] for k in group] for group in form_groups(functions)]
     stack = Stack(groups, tasks.problems, tasks.architecture, sizes.training, device)
     if device.type == "cuda":
         compilers(cores()).compile(stack.jobs())
+    return stack
+
+
+def _steps(sizes: Sizes, count: int, launched: bool, device: torch.device) -> Mapping[str, Timed]:
+    """`launched`: also without a graph."""
+    stack = _stack(sizes, count, device)
 
     def timed(run: Callable[[], None]) -> Timed:
         def whole() -> None:
@@ -173,11 +195,11 @@ def _steps(sizes: Sizes, count: int, device: torch.device) -> Mapping[str, Timed
 
         return Timed(whole, sizes.training.steps)
 
-    def launched() -> None:
+    def one_by_one() -> None:
         for _ in range(sizes.training.steps):
             stack.step()
 
-    return {"graph": timed(lambda: batched.run_steps(stack)), "launched one by one": timed(launched)}
+    return {"graph": timed(lambda: batched.run_steps(stack))} | ({"launched one by one": timed(one_by_one)} if launched else {})
 
 
 def _on_cpu(sizes: Sizes) -> Mapping[str, Timed]:

@@ -1,0 +1,1 @@
+"""One round on a GPU: cases, clock, model of time, report."""

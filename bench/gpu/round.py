@@ -1,0 +1,114 @@
+"""The round itself: sections with a share of the time each, most important first, and a file that is whole after every row."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from bench.gpu.measure import Case, Clock, Row, row
+from kernels.gpus import Gpu
+
+FILE: Final = "round.json"
+OUT_OF_TIME: Final = "not measured: out of time"
+_SHORT_OF_MEMORY: Final = 0.5  # of the card's memory that is free; below, what is in circles is collected
+
+
+@dataclass
+class Round:
+    """Rows as they come, written to `out` after each. `seconds`: how long it may take, from when it is made."""
+
+    out: Path
+    about: Mapping[str, Any]
+    name: str
+    gpu: Gpu | None
+    clock: Clock
+    seconds: float
+    say: Callable[[str], None] = print
+    rows: list[Row] = field(default_factory=list)
+    begin: float = field(default_factory=time.monotonic)
+    _left: list[Case] = field(default_factory=list)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.begin
+
+    def add(self, made: Row) -> None:
+        """Keep a row, say it, and write all of them."""
+        self.rows.append(made)
+        self.say(f"[{self.elapsed:5.0f} s] {line(made)}")
+        self.write()
+
+    def section(self, cases: Iterable[Case], until: float) -> None:
+        """Measure cases while there is time until that second of the round; the others wait for the end."""
+        waiting = iter(cases)
+        for case in waiting:
+            if self.elapsed >= until:
+                self._left += [case, *waiting]
+                return
+            self.add(row(case, self.name, self.gpu, self.clock))
+            self._give_back()
+
+    def finish(self) -> None:
+        """What had to wait, while there is time; the rest is listed as not measured."""
+        waiting, self._left = self._left, []
+        self.section(waiting, self.seconds)
+        for case in self._left:
+            self.rows.append(Row(case.section, case.what, case.unit, self.name, case.kind, error=OUT_OF_TIME))
+        self.write()
+
+    def write(self) -> None:
+        """All rows in one file, which is never half written."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        found = {**self.about, "seconds": round(self.elapsed, 1), "rows": [r.as_json() for r in self.rows]}
+        draft = self.out / f"{FILE}.draft"
+        draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        os.replace(draft, self.out / FILE)
+
+    def _give_back(self) -> None:
+        if self.clock.on_gpu:
+            free, whole = torch.cuda.mem_get_info()
+            if free < _SHORT_OF_MEMORY * whole:
+                gc.collect()
+                torch.cuda.empty_cache()
+
+
+def short(seconds: float | None) -> str:
+    """Seconds in s, ms or us."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
+
+
+def notes(made: Row) -> str:
+    """What there is to say of a row besides its times."""
+    if made.error:
+        return made.error
+    found = [] if made.clone_share is None else [f"{made.clone_share:.0%} of a copy"]
+    found += [f"{name} {times:.2f}x" for name, (_, times, _) in made.times_ours.items() if name != "copy"]
+    found += [f"{by['measured']:,.4g} {unit}" for unit, by in made.rates.items() if "measured" in by]
+    found += [f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in made.figures.items()]
+    return ", ".join(found)
+
+
+def line(made: Row) -> str:
+    """A row as a line."""
+    times = [] if made.measured_seconds is None else [f"{short(made.measured_seconds)} ({made.unit})"]
+    times += [] if made.predicted_seconds is None else [f"predicted {short(made.predicted_seconds)}"]
+    return f"{made.section}: {made.what}: {', '.join([*times, notes(made)])}"
+
+
+def shares(seconds: float, begin: float, parts: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Until which second of the round each section may take, where the time from `begin` is parted so."""
+    found, at, whole = {}, begin, sum(part for _, part in parts)
+    for name, part in parts:
+        at += max(0.0, seconds - begin) * part / whole
+        found[name] = at
+    return found
