@@ -130,7 +130,19 @@ def test_a_round_that_is_cut_off_is_a_result(tmp_path: Path, monkeypatch: pytest
         made.section([a_case("bad", contenders=fails), a_case("good"), a_case("last", contenders=killed)], until=50.0)
     found = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))["rows"]
     assert [(r["what"], r["error"]) for r in found] == [("bad", "OutOfMemoryError: no room"), ("good", "")]
-    with pytest.raises(ZeroDivisionError):  # a mistake of our own is not hidden
+
+
+def test_a_mistake_of_our_own_costs_no_other_row_and_is_raised_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong() -> Mapping[str, Timed]:
+        return {"ours": Timed(lambda: {}["ours"])}
+
+    monkeypatch.setattr(gpu, "cases", lambda *_: iter([a_case("wrong", contenders=wrong), a_case("good")]))
+    with pytest.raises(ExceptionGroup, match="not foreseen") as raised:
+        run("--dry-run", "--only", "small", "--out", str(tmp_path))
+    assert [type(fault) for fault in raised.value.exceptions] == [KeyError]
+    found = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))["rows"]
+    assert [(r["what"], r["error"]) for r in found] == [("wrong", "fault: KeyError: 'ours'"), ("good", "")]
+    with pytest.raises(ZeroDivisionError):
         row(a_case(predict=lambda card: 1 / 0), "none", H100, None)
 
 

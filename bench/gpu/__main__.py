@@ -134,8 +134,7 @@ def measure(round_: Round, sections: Sequence[Section], sizes: Sizes, device: to
     """The round: compile, then section by section, then what had to wait."""
     if device.type == "cuda":
         limit = min(_PREPARING, 0.2 * round_.seconds)
-        for made in prepare.prepare(sizes.kernels, max(sizes.population.candidates), target, limit, round_.name):
-            round_.add(made)
+        prepare.prepare(round_, sizes.kernels, max(sizes.population.candidates), target, limit)
     until = shares(round_.seconds, round_.elapsed, [(section, _SHARES[section]) for section in sections])
     for section in sections:
         left = max(0.0, until[section] - round_.elapsed)
@@ -176,6 +175,8 @@ def _run(
     made = Round(out, facts, name, gpu, Clock(rounds, device.type == "cuda"), seconds, lambda text: print(text, flush=True))
     measure(made, sections, sizes, device, target)
     _finish(console, out, facts, made.rows)
+    if made.faults:
+        raise ExceptionGroup("cases failed in a way that is not foreseen", made.faults)
 
 
 def _finish(console: Console, out: Path, facts: Mapping[str, Any], rows: Sequence[Row]) -> None:

@@ -1,7 +1,8 @@
 """Everything that can be compiled is compiled in the first seconds of the round, on all cores at once.
 
 Kernels by the way that launches take (`kernels.ahead`), what predictions are made from (`bench.gpu.counts`), torch.compile's kernels by
-processes that share Inductor's cache, the CPU trainer by numba. What fails here is made again, and reported, where it is needed.
+processes that share Inductor's cache, the CPU trainer by numba. What fails here is made again where it is needed, and the fault is raised
+at the end of the round.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -17,7 +18,8 @@ import torch
 
 from bench.gpu import decisions, kernels, population
 from bench.gpu.counts import kernel_counts, member_counts
-from bench.gpu.measure import FAILURES, Row
+from bench.gpu.measure import Row
+from bench.gpu.round import Round
 from codegen.kernel import Storage
 from gp.lab import measure
 from gp.timing import passes
@@ -30,8 +32,8 @@ SECTION: Final = "prepare"
 _INDUCTORS: Final = 8  # processes, each with a context on the GPU
 
 
-def prepare(sizes: kernels.Sizes, candidates: int, target: str, limit: float, name: str) -> Iterator[Row]:
-    """Rows that say how long each part took. `limit`: seconds after which torch.compile's kernels are waited for no longer."""
+def prepare(round_: Round, sizes: kernels.Sizes, candidates: int, target: str, limit: float) -> None:
+    """Adds rows that say how long each part took. `limit`: seconds after which torch.compile's kernels are waited for no longer."""
     parts: dict[str, Callable[[], int]] = {
         "kernels": lambda: _kernels(sizes),
         "instruction counts": lambda: _counts(candidates, target),
@@ -39,18 +41,20 @@ def prepare(sizes: kernels.Sizes, candidates: int, target: str, limit: float, na
         "the CPU trainer": _trainer,
     }
     with ThreadPoolExecutor(len(parts)) as threads:
-        for what, result in [(what, threads.submit(_timed, run)) for what, run in parts.items()]:
-            seconds, count, error = result.result()
-            yield Row(SECTION, what, "s", name, SECTION, measured_seconds=seconds, figures={"compiled": count}, error=error)
+        for what, part in [(what, threads.submit(_timed, run)) for what, run in parts.items()]:
+            try:
+                seconds, count = part.result()
+            except Exception as fault:
+                round_.add(round_.failed(SECTION, what, fault))
+            else:
+                made = Row(SECTION, what, "s", round_.name, SECTION, measured_seconds=seconds, figures={"compiled": count})
+                round_.add(made)
 
 
-def _timed(run: Callable[[], int]) -> tuple[float, int, str]:
-    begin, count, error = time.perf_counter(), 0, ""
-    try:
-        count = run()
-    except FAILURES as failure:
-        error = f"{type(failure).__name__}: {failure}"
-    return time.perf_counter() - begin, count, error
+def _timed(run: Callable[[], int]) -> tuple[float, int]:
+    begin = time.perf_counter()
+    count = run()
+    return time.perf_counter() - begin, count
 
 
 def _kernels(sizes: kernels.Sizes) -> int:

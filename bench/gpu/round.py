@@ -34,6 +34,7 @@ class Round:
     say: Callable[[str], None] = print
     rows: list[Row] = field(default_factory=list)
     begin: float = field(default_factory=time.monotonic)
+    faults: list[Exception] = field(default_factory=list)
     _left: list[Case] = field(default_factory=list)
 
     @property
@@ -53,8 +54,21 @@ class Round:
             if self.elapsed >= until:
                 self._left += [case, *waiting]
                 return
-            self.add(row(case, self.name, self.gpu, self.clock))
+            self.add(self._made(case))
             self._give_back()
+
+    def _made(self, case: Case) -> Row:
+        """A row. What is a mistake of this package's own is kept for the end, lest it costs the rest of the minutes on a card."""
+        try:
+            return row(case, self.name, self.gpu, self.clock)
+        except Exception as fault:
+            return self.failed(case.section, case.what, fault)
+
+    def failed(self, section: str, what: str, fault: Exception) -> Row:
+        """The row of something that failed in a way that is not foreseen; the fault is raised at the end of the round."""
+        fault.add_note(f"in {section}: {what}")
+        self.faults.append(fault)
+        return Row(section, what, "", self.name, error=f"fault: {type(fault).__name__}: {fault}")
 
     def finish(self) -> None:
         """What had to wait, while there is time; the rest is listed as not measured."""
