@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install check clean
+OUT ?= runs/gpu
+
+.PHONY: run test gpu install check clean
 
 run: install
 	$(BIN)/gp run
@@ -13,6 +15,13 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
+
+# On a machine with a GPU, with the Python that has torch and triton, such as PYTHON=python3: first correct, then timed, in eight minutes.
+gpu:
+	mkdir -p $(OUT)
+	-$(PYTHON) -m pytest tests/gpu --gpu-seconds 110 --tb=short --junitxml=$(OUT)/tests.xml >$(OUT)/tests.log 2>&1
+	tail -n 40 $(OUT)/tests.log
+	$(PYTHON) -m bench.gpu --minutes 6 --out $(OUT)
 
 install: $(VENV)/installed
 

@@ -1,5 +1,6 @@
 """Tests use a cache of their own, so that they neither find nor leave anything on the user's disk."""
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,13 @@ _CACHE = tempfile.TemporaryDirectory(prefix="actgp-test-", ignore_cleanup_errors
 os.environ["GP_CACHE_DIR"] = _CACHE.name
 settings.register_profile("actgp", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("actgp")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Those of tests/gpu: a folder's own are known only where it is named."""
+    group = parser.getgroup("tests/gpu")
+    group.addoption("--rehearse", action="store_true", help="run tests/gpu on the CPU: a few of its tests, in Triton's interpreter")
+    group.addoption("--gpu-seconds", type=float, default=math.inf, help="skip the tests of tests/gpu that have not begun by then")
 
 
 def pytest_unconfigure() -> None:

@@ -21,3 +21,10 @@ PROGRAMS = {
     "everything": "param b = 1; param s[channel] = 0.3; z = (x - mean(x))/(std(x) + 0.1)\n"
     "silu(b*z) + s*shift(tanh(z), -1)*rms(x, over=features)",
 }
+# By what a group's kernels have to do.
+GROUPS = {
+    "pointwise": ["gelu(x) + 0.1*sin(3*x)", "x*sigmoid(1.3*x)", "x*sigmoid(0.4*x)", "relu(x)"],
+    "parametric": [PROGRAMS["scalar and channel"], PROGRAMS["scalar"]],
+    "statistics": [PROGRAMS["over batch"]],
+    "shift": [PROGRAMS["shift"], PROGRAMS["shift of a parameter"]],
+}

@@ -3,47 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from definition import draw_inputs, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import programs
 from tolerances import TOLERANCE, assert_same
 
-from codegen.function import derived, signature
-from codegen.graph import topological
-from codegen.instructions import Span
-from codegen.numpy import evaluate, print_numpy
+from codegen.numpy import print_numpy
 from grammar import catalog, format_program
 from kernels.module import Activation, eager
 from kernels.ops import evaluate as run
 
 SHAPE = (5, 7)
-
-
-def reference(function, order, inputs):
-    """The results of that order in float64, sums included, and the largest intermediate value."""
-    names = signature(function.parameters, order).inputs
-    values = dict(zip((n for n, _ in names), (i.astype(np.float64) for i in inputs), strict=True))
-    results = derived(function, order)
-    nodes = list(topological([r.node for r in results]))
-    reals = [n for n in nodes if not n.boolean]
-    everything = evaluate(reals, values, function.constants)
-    scale = max((float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in everything), default=0.0)
-    found = []
-    for result in results:
-        value = np.broadcast_to(evaluate([result.node], values, function.constants)[0], SHAPE)
-        found.append({Span.ELEMENT: value, Span.CHANNEL: value.sum(0), Span.SCALAR: value.sum()}[result.span])
-    return found, scale * (1 if order == 0 else np.prod(SHAPE))
-
-
-def draw_inputs(function, order, dtype, seed):
-    generator = torch.Generator().manual_seed(seed)
-    shapes = {Span.ELEMENT: SHAPE, Span.CHANNEL: SHAPE[1:], Span.SCALAR: ()}
-    parameter_dtype = torch.float64 if dtype == torch.float64 else torch.float32
-    inputs = []
-    for name, span in signature(function.parameters, order).inputs:
-        value = 2 * torch.randn(shapes[span], generator=generator, dtype=torch.float64)
-        inputs.append(value.to(dtype if span is Span.ELEMENT else parameter_dtype) if name != "beta" else value.abs().to(parameter_dtype))
-    return inputs
 
 
 @pytest.mark.parametrize("backend", ["llvm", "interpret"])
@@ -52,12 +23,12 @@ def draw_inputs(function, order, dtype, seed):
 def test_kernels_against_the_definition(backend, program, dtype, order, seed):
     text = format_program(program)
     function = Activation(text).function
-    inputs = draw_inputs(function, order, dtype, seed)
-    expected, scale = reference(function, order, [i.numpy() for i in inputs])
-    if not np.isfinite(scale) or scale > 1e6:
+    inputs = draw_inputs(function, order, dtype, seed, SHAPE)
+    expected = reference(function, order, [i.numpy() for i in inputs])
+    if not np.isfinite(expected[0].scale) or expected[0].scale > 1e6:
         return  # ill-conditioned: float32 has nothing to compare
-    for actual, value in zip(run(inputs, text, order, -1, backend), expected, strict=True):
-        assert_same(actual.numpy(), value, dtype, scale)
+    for actual, exact in zip(run(inputs, text, order, -1, backend), expected, strict=True):
+        assert_same(actual.numpy(), exact.value, dtype, exact.scale * exact.summed)
 
 
 @settings(max_examples=40)
@@ -65,20 +36,20 @@ def test_kernels_against_the_definition(backend, program, dtype, order, seed):
 def test_torch_lowering_against_the_definition(program, seed):
     text = format_program(program)
     function = Activation(text).function
-    inputs = draw_inputs(function, 0, torch.float64, seed)
-    expected, scale = reference(function, 0, [i.numpy() for i in inputs])
-    assert_same(eager(text)(*inputs).numpy(), expected[0], torch.float64, scale)
+    inputs = draw_inputs(function, 0, torch.float64, seed, SHAPE)
+    (exact,) = reference(function, 0, [i.numpy() for i in inputs])
+    assert_same(eager(text)(*inputs).numpy(), exact.value, torch.float64, exact.scale)
 
 
 @settings(max_examples=40)
 @given(programs(), st.integers(0, 99))
 def test_printed_reference_is_the_reference(program, seed):
     function = Activation(format_program(program)).function
-    inputs = draw_inputs(function, 0, torch.float64, seed)
+    inputs = draw_inputs(function, 0, torch.float64, seed, SHAPE)
     namespace: dict = {}
     exec(print_numpy(function.graph, tuple(p.name for p in function.parameters)), namespace)
     actual = namespace["activation"](*(i.numpy() for i in inputs))
-    assert_same(np.broadcast_to(actual, SHAPE), reference(function, 0, [i.numpy() for i in inputs])[0][0], torch.float64)
+    assert_same(np.broadcast_to(actual, SHAPE), reference(function, 0, [i.numpy() for i in inputs])[0].value, torch.float64)
 
 
 @pytest.mark.parametrize("name", catalog.names())
@@ -86,10 +57,10 @@ def test_printed_reference_is_the_reference(program, seed):
 def test_catalogue_on_the_cpu(name, dtype):
     function = Activation(catalog.entry(name).text).function
     for order in (0, 1):
-        inputs = draw_inputs(function, order, dtype, 3)
-        expected, scale = reference(function, order, [i.to(torch.float64).numpy() for i in inputs])
-        for actual, value in zip(run(inputs, Activation(catalog.entry(name).text).formula, order, -1, "llvm"), expected, strict=True):
-            assert_same(actual.to(torch.float64).numpy(), value, dtype, min(scale, 1e3))
+        inputs = draw_inputs(function, order, dtype, 3, SHAPE)
+        expected = reference(function, order, [i.to(torch.float64).numpy() for i in inputs])
+        for actual, exact in zip(run(inputs, Activation(catalog.entry(name).text).formula, order, -1, "llvm"), expected, strict=True):
+            assert_same(actual.to(torch.float64).numpy(), exact.value, dtype, min(exact.scale * exact.summed, 1e3))
 
 
 def test_a_wrong_kernel_would_fail():
@@ -108,11 +79,11 @@ def test_kernels_that_read_no_element(text, backend):
     """Their value or their gradient is the same everywhere, or a statistic: the kernel that writes it reads no tensor of x's shape."""
     function = Activation(text).function
     for order in (0, 1):
-        inputs = draw_inputs(function, order, torch.float32, 5)
-        expected, scale = reference(function, order, [i.numpy() for i in inputs])
+        inputs = draw_inputs(function, order, torch.float32, 5, SHAPE)
+        (exact,) = reference(function, order, [i.numpy() for i in inputs])
         (actual,) = run(inputs, text, order, -1, backend)
         assert (actual.shape, actual.dtype) == (inputs[0].shape, torch.float32)
-        assert_same(actual.numpy(), expected[0], torch.float32, scale)
+        assert_same(actual.numpy(), exact.value, torch.float32, exact.scale)
 
 
 @pytest.mark.parametrize("backend", ["llvm", "interpret", "eager"])

@@ -7,40 +7,21 @@ import math
 
 import numpy as np
 import pytest
-from lab_programs import PROGRAMS
+from lab_programs import GROUPS, PROGRAMS
+from lab_tasks import SMALL, furthest, made, thinned
 
 from gp.lab import batched, trainer
-from gp.lab.data import instance
 from gp.lab.network import Architecture
-from gp.lab.problems import Points, Problem, Problems, arranged, problems
+from gp.lab.problems import Points, Problem, Problems, arranged
 from gp.lab.stack import Stack
 from gp.lab.trainer import Losses
 from gp.lab.training import Training
 from kernels.programs import program
 
-SMALL = Architecture((6, 5))
-TWO = (instance("polynomial-down-1-3"), instance("harmonic-cap-2-1"))  # of one and of three inputs
 TRAINING = Training(steps=50, learning_rate=5e-3, batch=8)
 SHORT = dataclasses.replace(TRAINING, steps=6)
-GROUPS = {
-    "pointwise": ["gelu(x) + 0.1*sin(3*x)", "x*sigmoid(1.3*x)", "x*sigmoid(0.4*x)", "relu(x)"],
-    "parametric": [PROGRAMS["scalar and channel"], PROGRAMS["scalar"]],
-    "statistics": [PROGRAMS["over batch"]],
-    "shift": [PROGRAMS["shift"], PROGRAMS["shift of a parameter"]],
-}
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-
-def made(architecture: Architecture = SMALL) -> Problems:
-    """Problems with few points, since the interpreter takes its time."""
-    found = problems(TWO, (0,), architecture).problems
-    return arranged(tuple(thinned(p, 7) for p in found), architecture)
-
-
-def thinned(problem: Problem, every: int) -> Problem:
-    parts = {name: getattr(problem, name) for name in ("train", "inside", "outside")}
-    return dataclasses.replace(problem, **{name: Points(p.x[::every].copy(), p.y[::every].copy()) for name, p in parts.items()})
 
 
 def doubled(problem: Problem) -> Problem:
@@ -51,12 +32,6 @@ def doubled(problem: Problem) -> Problem:
 
 def together(texts: list[str], tasks: Problems, training: Training) -> list[Losses]:
     return batched.train([program(text) for text in texts], tasks, training, "cpu")
-
-
-def furthest(one: Losses, other: Losses) -> float:
-    """The largest relative difference of two losses."""
-    pairs = ((one.inside, other.inside), (one.outside, other.outside))
-    return max(float(np.max(np.abs(a - b) / np.abs(b))) for a, b in pairs)
 
 
 @pytest.mark.parametrize("name", GROUPS)

@@ -62,7 +62,7 @@ def step_shares(stack: Stack) -> dict[str, float]:
     with batched.exact_products():
         batched.run_steps(stack)  # what is set up at the first step is not part of it
         stack.reset()
-        with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as seen:
+        with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU], acc_events=True) as seen:
             batched.run_steps(stack)
             if on_gpu:
                 torch.cuda.synchronize()

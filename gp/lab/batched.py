@@ -10,6 +10,7 @@ On the CPU the kernels run in Triton's interpreter: for tests, some milliseconds
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -75,7 +76,7 @@ def run_steps(stack: Stack) -> None:
             stack.step()
         return
     with torch.cuda.device(stack.device):
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side = _side_stream(torch.cuda.current_device())
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP):
@@ -87,6 +88,12 @@ def run_steps(stack: Stack) -> None:
         # Capturing has run nothing: the steps of the warm-up count.
         for _ in range(stack.training.steps - _WARM_UP):
             graph.replay()
+
+
+@functools.cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """The stream of warm-ups on a device: one for all trainings, since cuBLAS keeps a workspace for each stream that it has seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
