@@ -1,13 +1,14 @@
-"""The float64 definition of a program's derivative of any order, and inputs to compare with it at."""
+"""The float64 definition of a program's derivative of any order, inputs to compare with it at, and a wrong derivative."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from codegen.function import Activation, derived, signature
 from codegen.graph import topological
@@ -63,3 +64,19 @@ def draw_inputs(function: Activation, order: int, dtype: torch.dtype, seed: int,
         value = 2 * torch.randn(shapes[span], generator=generator, dtype=torch.float64)
         inputs.append(value.to(dtype if span is Span.ELEMENT else parameter_dtype) if name != "beta" else value.abs().to(parameter_dtype))
     return inputs
+
+
+def with_slope(function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function of x with `slope(x)` for its derivative: a wrong one for negative controls."""
+
+    class Replaced(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return function(x)
+
+        @staticmethod
+        def backward(ctx: Any, g: Tensor) -> Tensor:
+            return g * slope(ctx.saved_tensors[0])
+
+    return Replaced.apply

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 import torch
+from definition import with_slope
 from gpu_cases import KINDS, MATRIX, SHAPE, Launch, Place, same_bits
 from tolerances import TOLERANCE
 from torch import Tensor, nn
@@ -49,18 +50,10 @@ def test_gradients_to_the_second_order(text: str, place: Place) -> None:
 def test_a_wrong_gradient_is_noticed(place: Place) -> None:
     module, other = (prepared(text, torch.float64, place) for text in ("sin(x)", "cos(x)"))
 
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return module(x)
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * other(ctx.saved_tensors[0]) * 1.01
-
     with pytest.raises(GradcheckError):
-        gradcheck(Wrong.apply, (torch.randn(MATRIX, dtype=torch.float64).to(place.device).requires_grad_(),))
+        gradcheck(
+            with_slope(module, lambda x: 1.01 * other(x)), (torch.randn(MATRIX, dtype=torch.float64).to(place.device).requires_grad_(),)
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
