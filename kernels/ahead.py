@@ -7,14 +7,15 @@ once, by the same path as a launch: the key is the same, and the launch finds it
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
-import signal
 import sys
+import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from kernels.group_compiler import pointer_type, tile_constants
 from kernels.group_flow import CompiledGroup
 from kernels.triton_compiler import Tile, compile_options, load_function, pointer_types
 
-_PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+_LOOK: Final = 1.0  # seconds between looks at whether the parent lives
 _LARGE: Final = 1 << 31  # from here on a size is an argument of 64 bits
 _DTYPES: Final = {"*fp32": "float32", "*fp64": "float64", "*bf16": "bfloat16", "*fp16": "float16", "*i32": "int32"}
 
@@ -147,7 +148,11 @@ class Compilers:
             return
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self._processes, multiprocessing.get_context("spawn"), _start, (list(sys.path),))
-        list(self._pool.map(compile_job, found))
+        try:
+            list(self._pool.map(compile_job, found))
+        except BrokenProcessPool:  # one was killed; others are started for what comes next
+            self._pool = None
+            raise
         self._done |= set(found)
 
 
@@ -161,8 +166,15 @@ def _length(job: Job) -> int:
     return len(job.what.live()) if isinstance(job.what, Kernel) else sum(len(member.kernel.live()) for member in job.what.members)
 
 
+def _follow(parent: int) -> None:
+    """End with the parent: one that is killed would leave this process waiting for ever. (Linux's signal for that comes with the death of
+    the thread that started a process, and threads start some.)"""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)
+
+
 def _start(path: list[str]) -> None:
-    if sys.platform == "linux":  # a parent that is killed would leave it waiting for ever
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     sys.path[:] = path
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = ""  # a compiler needs no context on a GPU

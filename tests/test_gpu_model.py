@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.functions import ROUND
 from bench.gpu import kernels
-from bench.gpu.__main__ import TINY_POPULATION as TINY
+from bench.gpu.command import TINY_POPULATION as TINY
 from bench.gpu.counts import kernel_counts, member_counts
 from bench.gpu.kernels import ceiling_cases, large_cases
 from bench.gpu.measure import Case, Row, row

@@ -33,7 +33,7 @@ from codegen.group import GroupStage, group
 from codegen.group_body import PACK, body_name
 from codegen.group_triton import pointers, print_group, sizes
 from codegen.instructions import Span
-from codegen.kernel import Kernel
+from codegen.kernel import Kernel, Storage
 from codegen.outline import function_body
 from codegen.triton import parameters, print_kernel
 from kernels.cache import default_cache
@@ -67,6 +67,17 @@ def kernel_counts(kernel: Kernel, target: str, block: int = 0) -> Counts:
         return {kind: number / elements for kind, number in way.items()}
 
     return _kept(f"{text} {tile} {target}", make)
+
+
+def keep(text: str, storage: Storage | None, target: str) -> int:
+    """Count a function's kernels, or where there is no type the function as a member of a group; how many there were."""
+    if storage is None:
+        member_counts(program(text), target)
+        return 1
+    stages = [stage for order in (0, 1) for stage in make_plan(program(text), order, storage).stages]
+    for stage in stages:
+        kernel_counts(stage.kernel, target)
+    return len(stages)
 
 
 def member_counts(function: Activation, target: str) -> Counts:

@@ -48,17 +48,18 @@ def _function_case(name: str, others: tuple[str, ...], storage: Storage, element
         ours = activation(f"{name}(x)", backend="interpret" if device.type == "cpu" else "triton")
         found: dict[str, Callable[[], object]] = {"ours": lambda: ours(x)}
         if device.type == "cuda":  # the interpreter has none of these
-            found |= {text: functools.partial(_run_text, kernel_text(text), x) for text in others}
+            options = compile_options(_target())
+            found |= {text: functools.partial(_run_text, load(kernel_text(text)).kernel, options, x) for text in others}
         return {**{key: Timed(run) for key, run in found.items()}, COPY: Timed(x.clone)}
 
     return Case("decisions", f"{name}, {elements:,} {STORAGES[storage]}", kind="functions", contenders=contenders, tensors=2.0)
 
 
-def _run_text(text: str, x: torch.Tensor) -> None:
-    """A kernel that reads x in float32, and writes a tensor like it; without a mask, so 1,024 must divide the size."""
+def _run_text(kernel: Any, options: Mapping[str, Any], x: torch.Tensor) -> None:
+    """Launch a kernel that reads x in float32, and writes a tensor like it; without a mask, so 1,024 must divide the size."""
     block = NUM_WARPS * 32 * 8
     y = torch.empty_like(x)
-    load(text).kernel[(x.numel() // block,)](x, y, x.numel(), BLOCK=block, num_warps=NUM_WARPS, **compile_options(_target()))
+    kernel[(x.numel() // block,)](x, y, x.numel(), BLOCK=block, num_warps=NUM_WARPS, **options)
 
 
 def _tile_case(contest: Contest, storage: Storage, choice: Choice, elements: int, device: torch.device) -> Case:

@@ -193,5 +193,5 @@ def row(case: Case, name: str, gpu: Gpu | None, clock: Clock | None) -> Row:
 def _times_ours(found: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float, float]]:
     """How many times as long each alternative took, with its spread."""
     ours, *others = found.values() if found else ((),)
-    spreads: list[Spread] = [ratio(other, ours) for other in others if ours]
-    return {name: (s.low, s.median, s.high) for name, s in zip(list(found)[1:], spreads, strict=True)}
+    spreads: list[Spread] = [ratio(other, ours) for other in others if ours and min(ours) > 0]
+    return {name: (s.low, s.median, s.high) for name, s in zip(list(found)[1:], spreads, strict=bool(spreads))}

@@ -61,6 +61,11 @@ def candidates(count: int) -> tuple[Activation, ...]:
     return tuple(map(program, texts(count)))
 
 
+def distinct(count: int) -> list[str]:
+    """One text for each structure among so many candidates."""
+    return list({f.key: text for f, text in zip(candidates(count), texts(count), strict=True)}.values())
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """What the cases are run with: by default what the lab trains at standard fidelity, the most important numbers first."""
@@ -149,7 +154,7 @@ def _compiled(functions: Sequence[Activation], target: str) -> Mapping[str, Time
 
 
 def training_cases(sizes: Sizes, device: torch.device) -> Iterator[Case]:
-    """Whether losses are those of the CPU's compiled trainer, training steps of many candidates, where their time goes, and the CPU's."""
+    """Whether losses are those of the CPU's compiled trainer, training steps of many candidates, and the CPU's."""
     what = f"losses of {sizes.agreeing} candidates after {_AGREEMENT_STEPS} steps against the CPU trainer"
     yield Case("population", what, "relative", kind="agreement", figures=functools.partial(agreement, sizes, device))
     for k, count in enumerate(sizes.candidates):
@@ -159,12 +164,16 @@ def training_cases(sizes: Sizes, device: torch.device) -> Iterator[Case]:
             "population", what, "s/step", "training step", functools.partial(_predict_step, sizes, count),
             functools.partial(_steps, sizes, count, k == 0, device), rates=rates, how="whole", rounds=_ROUNDS,
         )  # fmt: skip
-        if k == 0:
-            what = f"shares of a step of {count} candidates"
-            yield Case("population", what, "share", "shares", figures=lambda: step_shares(_stack(sizes, sizes.candidates[0], device)))
     each = {f"candidates/s on {cores()} cores, if all are as fast": float(cores())}
     what, contenders = "compiled CPU trainer, a candidate on one core", functools.partial(_on_cpu, sizes)
     yield Case("population", what, "s/candidate", "CPU", contenders=contenders, rates=each, how="whole", rounds=_ROUNDS)
+
+
+def share_cases(sizes: Sizes, device: torch.device) -> Iterator[Case]:
+    """Where the time of a step goes. To be the last thing that is done with a GPU: profilers have brought processes down."""
+    count = sizes.candidates[0]
+    what = f"shares of a step of {count} candidates"
+    yield Case("population", what, "share", "shares", figures=lambda: step_shares(_stack(sizes, count, device)))
 
 
 def _predict_step(sizes: Sizes, count: int, gpu: Gpu) -> float:
@@ -184,22 +193,36 @@ def _stack(sizes: Sizes, count: int, device: torch.device) -> Stack:
 
 
 def _steps(sizes: Sizes, count: int, launched: bool, device: torch.device) -> Mapping[str, Timed]:
-    """`launched`: also without a graph."""
-    stack = _stack(sizes, count, device)
+    """Steps of a graph that is there, and whole trainings, which capture it; `launched`: also without one."""
+    stack, steps = _stack(sizes, count, device), sizes.training.steps
+    ready: list[Callable[[], object]] = []
+
+    def replayed() -> None:
+        if not ready:
+            stack.reset()
+            ready.append(batched.captured_step(stack))
+        stack.reset()
+        for _ in range(steps):
+            ready[0]()
+
+    def one_by_one() -> None:
+        stack.reset()
+        for _ in range(steps):
+            stack.step()
+
+    def training() -> None:
+        stack.reset()
+        batched.run_steps(stack)
 
     def timed(run: Callable[[], None]) -> Timed:
-        def whole() -> None:
-            stack.reset()
+        def exact() -> None:
             with batched.exact_products():
                 run()
 
-        return Timed(whole, sizes.training.steps)
+        return Timed(exact, steps)
 
-    def one_by_one() -> None:
-        for _ in range(sizes.training.steps):
-            stack.step()
-
-    return {"graph": timed(lambda: batched.run_steps(stack))} | ({"launched one by one": timed(one_by_one)} if launched else {})
+    found = {"graph": timed(replayed), "whole training": timed(training)}
+    return found | ({"launched one by one": timed(one_by_one)} if launched else {})
 
 
 def _on_cpu(sizes: Sizes) -> Mapping[str, Timed]:
@@ -216,7 +239,7 @@ def agreement(sizes: Sizes, device: torch.device) -> Mapping[str, float]:
     pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(there, here, strict=True) for name in ("inside", "outside")]
     one, other = (np.concatenate([pair[k] for pair in pairs]) for k in (0, 1))
     both = np.isfinite(one) & np.isfinite(other)
-    distances = np.abs(one - other)[both] / np.abs(other)[both]
+    distances = np.abs(one - other)[both] / np.maximum(np.abs(other)[both], np.finfo(np.float32).tiny)
     differing = float(np.sum(np.isfinite(one) != np.isfinite(other)))
     return {
         "largest difference": float(np.max(distances, initial=0.0)),

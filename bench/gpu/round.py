@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +19,19 @@ from bench.gpu.measure import Case, Clock, Row, row
 from kernels.gpus import Gpu
 
 FILE: Final = "round.json"
-OUT_OF_TIME: Final = "not measured: out of time"
+NOT_MEASURED: Final = "not measured"
+OUT_OF_TIME: Final = f"{NOT_MEASURED}: out of time"
+LOST: Final = f"{NOT_MEASURED}: the GPU was lost"
 _SHORT_OF_MEMORY: Final = 0.5  # of the card's memory that is free; below, what is in circles is collected
 
 
 @dataclass
 class Round:
-    """Rows as they come, written to `out` after each. `seconds`: how long it may take, from when it is made."""
+    """Rows as they come, written to `out` after each.
+
+    `seconds`: how long it may take, from when it is made. `lost`: the GPU answers no more. `faults`: what went wrong in a way that is not
+    foreseen; to be raised in the end, lest it costs the rest of the minutes on a card.
+    """
 
     out: Path
     about: Mapping[str, Any]
@@ -35,6 +43,7 @@ class Round:
     rows: list[Row] = field(default_factory=list)
     begin: float = field(default_factory=time.monotonic)
     faults: list[Exception] = field(default_factory=list)
+    lost: bool = False
     _left: list[Case] = field(default_factory=list)
 
     @property
@@ -51,47 +60,62 @@ class Round:
         """Measure cases while there is time until that second of the round; the others wait for the end."""
         waiting = iter(cases)
         for case in waiting:
-            if self.elapsed >= until:
+            if self.lost or self.elapsed >= until:
                 self._left += [case, *waiting]
                 return
             self.add(self._made(case))
-            self._give_back()
+            self._look_after_the_gpu()
 
     def _made(self, case: Case) -> Row:
-        """A row. What is a mistake of this package's own is kept for the end, lest it costs the rest of the minutes on a card."""
         try:
             return row(case, self.name, self.gpu, self.clock)
         except Exception as fault:
             return self.failed(case.section, case.what, fault)
 
     def failed(self, section: str, what: str, fault: Exception) -> Row:
-        """The row of something that failed in a way that is not foreseen; the fault is raised at the end of the round."""
-        fault.add_note(f"in {section}: {what}")
-        self.faults.append(fault)
+        """The row of something that failed in a way that is not foreseen."""
+        fault.add_note(f"in {section}: {what}\n{traceback.format_exc()}")
+        self.faults.append(fault.with_traceback(None))  # whose frames hold tensors
         return Row(section, what, "", self.name, error=f"fault: {type(fault).__name__}: {fault}")
 
     def finish(self) -> None:
         """What had to wait, while there is time; the rest is listed as not measured."""
         waiting, self._left = self._left, []
         self.section(waiting, self.seconds)
+        reason = LOST if self.lost else OUT_OF_TIME
         for case in self._left:
-            self.rows.append(Row(case.section, case.what, case.unit, self.name, case.kind, error=OUT_OF_TIME))
+            self.rows.append(Row(case.section, case.what, case.unit, self.name, case.kind, error=reason))
         self.write()
 
     def write(self) -> None:
         """All rows in one file, which is never half written."""
-        self.out.mkdir(parents=True, exist_ok=True)
         found = {**self.about, "seconds": round(self.elapsed, 1), "rows": [r.as_json() for r in self.rows]}
         draft = self.out / f"{FILE}.draft"
-        draft.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        draft.write_text(json.dumps(_plain(found), indent=1, allow_nan=False), encoding="utf-8")
         os.replace(draft, self.out / FILE)
 
-    def _give_back(self) -> None:
-        if self.clock.on_gpu:
+    def _look_after_the_gpu(self) -> None:
+        """Give memory back where it is short; and notice where an error, such as an illegal access, has ended all work on the GPU."""
+        if not self.clock.on_gpu:
+            return
+        try:
+            torch.cuda.synchronize()
             free, whole = torch.cuda.mem_get_info()
             if free < _SHORT_OF_MEMORY * whole:
                 gc.collect()
                 torch.cuda.empty_cache()
+        except RuntimeError as error:
+            self.say(f"[{self.elapsed:5.0f} s] the GPU is lost: {error}")
+            self.lost = True
+
+
+def _plain(value: Any) -> Any:
+    """For JSON, which has no infinities and no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def short(seconds: float | None) -> str:

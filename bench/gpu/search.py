@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,33 +19,48 @@ _TINY: Final = (
     *("--population", "8", "--generations", "2", "--steps", "10", "--workers", "1"),
     *("--set", "islands=1", "--set", "finalists=2", "--set", "hall=2", "--set", "tuned=0"),
 )
-_SPARE: Final = 20.0  # seconds for the generation in which the time is over, and for the finals
+_FINALS: Final = 30.0  # seconds for the generation in which the time is over, and for the finals
+_GRACE: Final = 15.0  # seconds from an interrupt to the end
 
 
-def search_case(device: str, seconds: float, tiny: bool = False) -> Iterator[Case]:
-    """A whole run in a process of its own. `seconds`: when it is to end, if it has not by then; `tiny`: a small one."""
-    limit = max(1.0, seconds - _SPARE)
-    command = [sys.executable, "-m", "gp", "run", "--preset", "quick", "--seed", "1", "--device", device, "--json", "--quiet"]
-    command += [*_TINY] if tiny else ["--set", f"seconds={limit:.0f}"]
-    yield Case(
-        "search", "gp run --preset quick", "the run", kind="search", figures=lambda: found(command, None if tiny else seconds + _SPARE)
-    )
+def search_case(device: str, seconds: Callable[[], float], tiny: bool = False) -> Iterator[Case]:
+    """A whole run in a process of its own. `seconds`: how long it may take, asked when it begins; `tiny`: a small one."""
+
+    def figures() -> Mapping[str, float | str]:
+        limit = seconds()
+        command = [sys.executable, "-m", "gp", "run", "--preset", "quick", "--seed", "1", "--device", device, "--json", "--quiet"]
+        command += [*_TINY] if tiny else ["--set", f"seconds={max(1.0, limit - _FINALS):.0f}"]
+        return found(command, None if tiny else limit)
+
+    yield Case("search", "gp run --preset quick", "the run", kind="search", figures=figures)
 
 
-def found(command: Sequence[str], timeout: float | None) -> Mapping[str, float | str]:
-    """How long the run took and where the time went, and its best function. Raises RuntimeError with what it said last if it fails,
-    TimeoutExpired (a SubprocessError) if it takes longer."""
+def found(command: Sequence[str], limit: float | None) -> Mapping[str, float | str]:
+    """How long the run took and where the time went, and its best function. After `limit` seconds it is interrupted, as by Ctrl-C, and in
+    the end killed; what it had done by then is in the result. Raises RuntimeError with what it said last if it fails by itself."""
     with tempfile.TemporaryDirectory(prefix="actgp-round-", ignore_cleanup_errors=True) as folder:
-        log = Path(folder, "events.jsonl")
-        begin = time.perf_counter()
-        done = subprocess.run(
-            [*command, "--out", str(Path(folder, "run")), "--log", str(log)], capture_output=True, text=True, timeout=timeout, check=False
-        )
+        log, begin, ended = Path(folder, "events.jsonl"), time.perf_counter(), "by itself"
+        arguments = [*command, "--out", str(Path(folder, "run")), "--log", str(log)]
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            output, said = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            ended = "interrupted: out of time"
+            process.send_signal(signal.SIGINT)
+            try:
+                output, said = process.communicate(timeout=_GRACE)
+            except subprocess.TimeoutExpired:
+                ended = "killed: out of time"
+                process.kill()
+                output, said = process.communicate()
+        finally:
+            process.kill()
         seconds = time.perf_counter() - begin
-        if done.returncode:
-            raise RuntimeError(f"status {done.returncode}: {done.stderr.strip().rpartition(chr(10))[2]}")
-        events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return {"seconds": round(seconds, 1), **progress(events), **best(json.loads(done.stdout))}
+        if ended == "by itself" and process.returncode:
+            raise RuntimeError(f"status {process.returncode}: {said.strip().rpartition(chr(10))[2]}")
+        events = [json.loads(text) for text in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    halls = best(json.loads(output)) if output.strip() else {}
+    return {"seconds": round(seconds, 1), "ended": ended, **progress(events), **halls}
 
 
 def progress(events: Sequence[Mapping[str, Any]]) -> dict[str, float | str]:

@@ -38,8 +38,8 @@ def part(name: str) -> str:
     return next((part for part, words in _PARTS.items() if any(word in small for word in words)), OTHERS)
 
 
-def shares(spans: Sequence[Span]) -> dict[str, float]:
-    """The share of each part in the time from the first kernel to the last, and the microseconds of a kernel and a gap.
+def shares(spans: Sequence[Span], steps: int) -> dict[str, float]:
+    """The share of each part in the time from the first kernel to the last of so many steps, and the kernels of a step.
 
     What comes before the longest gap is left out: the steps of the warm-up, after which the graph is captured.
     """
@@ -52,7 +52,7 @@ def shares(spans: Sequence[Span]) -> dict[str, float]:
     found = dict.fromkeys((*_PARTS, OTHERS), 0.0)
     for span in ordered:
         found[part(span.name)] += (span.end - span.begin) / whole
-    return {**found, GAPS: 1.0 - sum(found.values()), "kernels": float(len(ordered))}
+    return {**found, GAPS: 1.0 - sum(found.values()), "kernels": len(ordered) / steps}
 
 
 def step_shares(stack: Stack) -> dict[str, float]:
@@ -67,4 +67,5 @@ def step_shares(stack: Stack) -> dict[str, float]:
             if on_gpu:
                 torch.cuda.synchronize()
     events = [event for event in seen.events() or () if event.device_type.name == ("CUDA" if on_gpu else "CPU")]
-    return shares([Span(event.name, event.time_range.start, event.time_range.end) for event in events])
+    spans = [Span(event.name, event.time_range.start, event.time_range.end) for event in events]
+    return shares(spans, max(1, stack.training.steps - batched.WARM_UP))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,7 @@ from gp.workers import cores
 from kernels.ahead import compilers
 from kernels.grouping import form_groups
 
-_WARM_UP: Final = 3  # steps before a capture, in which libraries set up what a graph cannot record
+WARM_UP: Final = 3  # steps before a capture, in which libraries set up what a graph cannot record
 
 
 class BatchedTrainer:
@@ -71,23 +71,30 @@ class BatchedTrainer:
 
 def run_steps(stack: Stack) -> None:
     """All steps of the training: on a GPU, one is captured as a graph that is then replayed."""
-    if stack.device.type != "cuda" or stack.training.steps <= _WARM_UP:
+    if stack.device.type != "cuda" or stack.training.steps <= WARM_UP:
         for _ in range(stack.training.steps):
             stack.step()
         return
+    step = captured_step(stack)
+    for _ in range(stack.training.steps - WARM_UP):
+        step()
+
+
+def captured_step(stack: Stack) -> Callable[[], object]:
+    """What makes a step of a stack: on a GPU a CUDA graph, before which `WARM_UP` steps are made and count."""
+    if stack.device.type != "cuda":
+        return stack.step
     with torch.cuda.device(stack.device):
         side = _side_stream(torch.cuda.current_device())
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
+            for _ in range(WARM_UP):
                 stack.step()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            stack.step()
-        # Capturing has run nothing: the steps of the warm-up count.
-        for _ in range(stack.training.steps - _WARM_UP):
-            graph.replay()
+            stack.step()  # capturing runs nothing
+    return graph.replay
 
 
 @functools.cache
