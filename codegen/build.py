@@ -120,6 +120,8 @@ class _Builder:
     visits: int = 0
     depth: int = 0
     functions: Mapping[str, Operator] = field(default_factory=lambda: FUNCTIONS)
+    inside: set[str] = field(default_factory=set)  # names that live in the repeats around here alone
+    outside: dict[str, Node] | None = None  # in the body of a definition: what it sees besides its arguments
 
     def fail(self, position: Position, reason: str, hint: str = "") -> NoReturn:
         raise DSLError(reason, self.text, position, hint)
@@ -201,9 +203,11 @@ class _Builder:
                 value = self.expression(step.value)
                 if k == 0 and step.name not in self.scope:
                     self.declare(step.name, "binding", step.position)
+                    self.inside.add(step.name)
                 self.scope[step.name] = value
         for name in set(self.scope) - outer:
             del self.scope[name]
+            self.inside.remove(name)
 
     # Expressions
 
@@ -255,13 +259,15 @@ class _Builder:
             call = "shift(x, 1)" if node.name == "shift" else f"{node.name}(x)"
             self.fail(node.position, f"'{node.name}' is a function", f"call it: {call}")
         if node.name in self.positions:
-            self.fail(node.position, f"'{node.name}' lives only inside its repeat", "bind it before the repeat to use it afterwards")
+            self.fail(node.position, f"'{node.name}' lives only inside its repeat", "bind it before the repeat to use it elsewhere")
         close = nearest(node.name, [*self.scope, *CONSTANTS])
-        self.fail(
-            node.position,
-            f"unknown name '{node.name}'",
-            f"did you mean '{close}'?" if close else "bind it first: name = ...; the input is x",
-        )
+        if close:
+            hint = f"did you mean '{close}'?"
+        elif self.outside is None:
+            hint = "bind it first: name = ...; the input is x"
+        else:
+            hint = "bind it first: name = ... above the call; or pass it as an argument, for a function does not see those of another"
+        self.fail(node.position, f"unknown name '{node.name}'", hint)
 
     def chain(self, node: Chain) -> Node:
         operand = self.condition if node.operators[0] in ("and", "or") else self.real
@@ -321,17 +327,22 @@ class _Builder:
         self.used.add(definition.name)
         self.check_count(node, definition.parameters)
         arguments = [self.expression(a) for a in node.arguments]
-        # A body sees what was defined before it, never itself: there is no recursion.
+        # A body calls what was defined before it, never itself: there is no recursion. It reads the program's own names, with the
+        # values that they have now; never the arguments of another function, nor what lives inside a repeat.
         visible = list(self.definitions)[: list(self.definitions).index(definition.name)]
+        outside = self.outside
+        if outside is None:
+            outside = {name: value for name, value in self.scope.items() if name not in self.inside}
         inner = _Builder(
             self.text,
-            {**self.scope, **dict(zip(definition.parameters, arguments, strict=True))},
+            {**outside, **dict(zip(definition.parameters, arguments, strict=True))},
             {n: self.definitions[n] for n in visible},
             self.parameters,
             self.positions,
             self.used,
             self.visits,
             self.depth,
+            outside=outside,
         )
         result = inner.expression(definition.body)
         self.visits = inner.visits

@@ -91,14 +91,23 @@ def replace(expression: Expression, path: Path, new: Expression) -> Expression:
     return with_children(expression, tuple(parts))
 
 
-def substitute(node: Expression, values: Mapping[str, Expression], functions: Mapping[str, Definition] | None = None) -> Expression:
-    """The expression with values for names, and with the bodies of local functions for their calls."""
+def substitute(
+    node: Expression,
+    values: Mapping[str, Expression],
+    functions: Mapping[str, Definition] | None = None,
+    outside: Mapping[str, Expression] | None = None,
+) -> Expression:
+    """The expression with values for names, and with the bodies of local functions for their calls.
+
+    `outside`: what such a body sees besides its arguments, if not `values`.
+    """
     if isinstance(node, Name):
         return values.get(node.name, node)
-    parts = tuple(substitute(child, values, functions) for child in children(node))
+    parts = tuple(substitute(child, values, functions, outside) for child in children(node))
     if functions and isinstance(node, Call) and node.function in functions:
         called = functions[node.function]
-        return substitute(called.body, {**values, **dict(zip(called.parameters, parts, strict=True))}, functions)
+        seen = values if outside is None else outside
+        return substitute(called.body, {**seen, **dict(zip(called.parameters, parts, strict=True))}, functions, seen)
     return with_children(node, parts) if parts else node
 
 
