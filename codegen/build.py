@@ -109,6 +109,14 @@ def _catalog_function(name: str) -> tuple[Function, int, int]:
     return function, len(nodes), sum(isinstance(n.attribute, Source) and n.attribute.shift != 0 for n in nodes)
 
 
+def _has_leaves(name: str) -> bool:
+    """Whether this is a function of the catalogue with parameters or statistics of its own."""
+    if name not in catalog.names():
+        return False
+    function = _catalog_function(name)[0]
+    return bool(function.parameters) or any(node.operator == "mean" for node in topological([function.result]))
+
+
 @dataclass(slots=True)
 class _Builder:
     text: str
@@ -161,12 +169,14 @@ class _Builder:
     def parameter(self, statement: Parameter) -> None:
         self.declare(statement.name, "parameter", statement.position)
         for part in walk(statement.initial):
+            unknown = ""
             if isinstance(part, Name) and part.name not in CONSTANTS:
-                self.fail(
-                    part.position,
-                    f"the initial value of '{statement.name}' cannot depend on '{part.name}'",
-                    "write a constant such as 0.25 or 1/3",
-                )
+                unknown = part.name
+            elif isinstance(part, Call) and (part.function in (*STATISTICS, *self.definitions) or _has_leaves(part.function)):
+                unknown = f"{part.function}(...)"
+            if unknown:
+                reason = f"the initial value of '{statement.name}' cannot depend on '{unknown}'"
+                self.fail(part.position, reason, "write a constant such as 0.25 or 1/3")
         inner = _Builder(self.text, {}, visits=self.visits)
         node = inner.real(statement.initial)
         self.visits = inner.visits
@@ -368,6 +378,10 @@ class _Builder:
     def statistic(self, node: Call) -> Node:
         self.check_count(node, "a")
         over = "tensor"
+        if len(node.options) > 1:
+            self.fail(
+                node.position, f"{node.function} has one option, not {len(node.options)}", "write over=tensor, features or batch once"
+            )
         for option, value in node.options:
             if option != "over":
                 self.fail(node.position, f"{node.function} has no option '{option}'", "the option is over=tensor, features or batch")

@@ -122,11 +122,12 @@ class _Build(Transformer[Token, Any]):
         return Binding(str(name), value, position(name))
 
     def repeat(self, count: Token, *body: Binding | Repeat) -> Repeat:
-        if not count.isdigit() or not 1 <= int(count[:6]) <= MAX_REPEAT:
+        times = float(count)
+        if not times.is_integer() or not 1 <= times <= MAX_REPEAT:
             raise _Mistake(
                 f"cannot repeat {count[:12]} times", position(count), f"write a whole number from 1 to {MAX_REPEAT} (MAX_REPEAT)"
             )
-        return _checked(Repeat(int(count), body, position(count)))
+        return _checked(Repeat(int(times), body, position(count)))
 
     def start(self, *items: Statement | Expression) -> tuple[Statement | Expression, ...]:
         return items
