@@ -1,6 +1,6 @@
 """`python -m bench.language_fuzz`: whatever the text, the one exception is DSLError, it has a place, and it comes within a second.
 
-What is accepted is also printed and read back.
+What is accepted is also printed and read back: the program itself, its derivative, its LaTeX.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from typing import Annotated, Final
 import typer
 
 from bench.language_texts import draw
+from codegen.acceptance import accepted
 from codegen.build import build
+from codegen.graph import topological
+from codegen.text import declarations, to_latex, to_program
 from grammar import DSLError, format_program, parse
 
-SECONDS: Final = 1.0  # of the processor, that a text may take
+SECONDS: Final = 1.0  # of the processor, that reading a text may take
+LATEX: Final = 200  # characters of LaTeX for each operation, at most
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -38,13 +42,15 @@ def fuzz(texts: int, *, seed: int) -> Found:
     for _ in range(texts):
         text = draw(r)
         start = time.process_time()
+        taken = 0.0
         try:
-            error = _read(text)
+            error = read(text)
+            taken = time.process_time() - start
             reason = "" if error is None else _misplaced(error)
-            accepted += error is None
+            if error is None and go_on(text) is None:
+                accepted += 1
         except Exception as exception:  # any other than DSLError is what is looked for here
             reason = f"{type(exception).__name__}: {str(exception)[:200]}"
-        taken = time.process_time() - start
         if not reason and taken > SECONDS:
             reason = f"takes {taken:.1f} seconds"
         if reason:
@@ -52,14 +58,27 @@ def fuzz(texts: int, *, seed: int) -> Found:
     return Found(accepted, tuple(faults))
 
 
-def _read(text: str) -> DSLError | None:
-    """The error of a text, None when it is accepted."""
+def read(text: str) -> DSLError | None:
+    """The error of a text, None when it can be read."""
     try:
-        program = parse(text)
-        build(program)
+        build(parse(text))
     except DSLError as error:
         return error
-    assert parse(format_program(program)) == program, "the printed text is another program"
+    return None
+
+
+def go_on(text: str) -> DSLError | None:
+    """The error of a text that can be read, None when it is accepted; then all that can be printed of it is printed and read back."""
+    program = parse(text)
+    try:
+        function = accepted(program)
+    except DSLError as error:
+        return error
+    printed = format_program(program)
+    assert parse(printed) == program, "the printed text is another program"
+    build(parse(format_program(to_program(function.slope, declarations(function.parameters)))))
+    latex = len(to_latex(function.graph))
+    assert latex < LATEX * (len(topological([function.graph])) + 10), f"{latex:,} characters of LaTeX"
     return None
 
 
@@ -72,7 +91,7 @@ def _misplaced(error: DSLError) -> str:
 
 
 def _reproduction(text: str) -> str:
-    code = f"from bench.language_fuzz import _read; print(_read({text!a}))"
+    code = f"from bench.language_fuzz import go_on, read; t = {text!a}; print(read(t) or go_on(t))"
     return f"python -c {shlex.quote(code)}"
 
 

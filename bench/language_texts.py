@@ -10,6 +10,7 @@ from typing import Final
 
 from codegen.operators import FUNCTIONS
 from grammar import catalog
+from grammar.limits import MAX_LENGTH
 
 _MALFORMED: Final = Path(__file__).parent.parent / "tests" / "malformed.py"
 _WORDS: Final = [
@@ -120,7 +121,7 @@ def mutated(r: random.Random) -> str:
 def nested(r: random.Random) -> str:
     """Deep, wide or long, up to the bound on length and somewhat beyond."""
     before, core, after = r.choice(_NESTS)
-    count = min(r.choice([3, 30, 95, 105, 300, 3000, 20_500]), 20_500 // len(before + after))
+    count = min(r.choice([3, 30, 95, 105, 300, 3000, MAX_LENGTH + 500]), (MAX_LENGTH + 500) // len(before + after))
     return r.choice(["", "u = x\n", "a = 1\n"]) + before * count + core + after * count + r.choice(["", "\nu", " )", " +"])
 
 
@@ -155,4 +156,4 @@ def listed(r: random.Random) -> str:
             "".join(f"param {name} = {k}\n" for k, name in enumerate(names)) + "*".join(names) + "*x",
             "".join(f"{name} = {operand}\n" for name, operand in zip(names, operands, strict=True)) + sign.join(names),
         ]
-    )[: r.choice([20_000, 30_000])]
+    )[: r.choice([MAX_LENGTH, MAX_LENGTH + 500])]

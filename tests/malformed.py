@@ -154,7 +154,8 @@ MALFORMED: Final[list[tuple[str, int, int, str, str]]] = [
     ("u = x\nrepeat 3 { u = u*w; w = 2*u }\nu", 2, 18, "unknown name 'w'", "bind it first"),
     ("u = x\nrepeat 200 { repeat 200 { u = u*x } }\nu", 2, 33, "MAX_UNROLLED", "repeat less often"),
     (" + ".join(f"sin({k}*x)" for k in range(1500)), 1, 1, "MAX_NODES", "shorten it"),
-    ("x" * (MAX_LENGTH + 1), 1, 1, "20,001 characters", "MAX_LENGTH"),
+    ("x" * (MAX_LENGTH + 1), 1, 1, f"{MAX_LENGTH + 1:,} characters", "MAX_LENGTH"),
+    ("x" + "-9e14*x" * (MAX_LENGTH // 8), 1, 1, "printed in full, the program has", "MAX_LENGTH"),
     ("sin(" * (MAX_DEPTH + 50) + "x" + ")" * (MAX_DEPTH + 50), 1, 201, "nested deeper than 100 levels (MAX_DEPTH)", "bind inner parts"),
     ("u = x\n" + "repeat 1 {" * 101 + "u = x" + "}" * 101 + "\nu", 2, 8, "MAX_DEPTH", ""),
     (

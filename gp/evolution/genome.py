@@ -12,7 +12,7 @@ from typing import Final
 
 from codegen.build import build
 from codegen.function import Activation
-from codegen.text import to_program
+from codegen.text import declarations, to_program
 from grammar import DSLError, format_program, parse
 from grammar.limits import MAX_DEPTH
 from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Repeat, Unary, walk
@@ -131,7 +131,7 @@ def genome(text: str) -> Program:
 
 def to_genome(source: Program) -> Program:
     """The genome of a program, as `genome`."""
-    parameters = [Parameter(p.name, p.per_channel, number(p.initial)) for p in build(source).parameters]
+    parameters = declarations(build(source).parameters)
     values: dict[str, Expression] = {}
     functions: dict[str, Definition] = {}
     for statement in source.statements:
@@ -174,5 +174,4 @@ def canonical_key(text: str) -> str:
 def short_text(text: str) -> str:
     """The text, or that of the simplified program where it is shorter."""
     function = program(text)
-    parameters = tuple(Parameter(p.name, p.per_channel, number(p.initial)) for p in function.parameters)
-    return min(text, format_program(to_program(function.graph, parameters), separator="; "), key=len)
+    return min(text, format_program(to_program(function.graph, declarations(function.parameters)), separator="; "), key=len)
