@@ -9,4 +9,5 @@ MAX_LENGTH: Final = 50_000  # characters of text, also as it is printed; reading
 MAX_DEPTH: Final = 100  # levels of nesting; later passes recurse, and Python allows 1,000 frames
 MAX_REPEAT: Final = 256  # iterations of one repeat
 MAX_UNROLLED: Final = 20_000  # operations visited once functions are inlined and loops unrolled
+MAX_COMPILE: Final = 10  # seconds that compiling value and gradient for the CPU would take, as codegen/effort.py estimates them
 MAX_NODES: Final = 4_000  # different operations that are left, of constants alone not counted
