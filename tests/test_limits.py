@@ -1,13 +1,16 @@
 """What was accepted can be copied, printed, differentiated and its printed text read back; or it is refused, and the limit named."""
 
 import copy
+import inspect
 import pickle
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import gp
+from codegen.acceptance import accepted
 from codegen.build import build
 from codegen.function import activation
 from codegen.graph import topological
@@ -103,7 +106,30 @@ def test_the_derivative_that_show_prints_declares_its_parameters(capfd):
     assert lines[0].split() == ["param", "swish_beta", "=", "1"]
 
 
-def test_a_deep_program_can_be_copied():
-    program = parse("sin(" * 99 + "x" + ")" * 99)
-    assert copy.deepcopy(program) == pickle.loads(pickle.dumps(program)) == program
-    torch.testing.assert_close(copy.deepcopy(gp.activation(program.text))(torch.ones(3)), gp.activation(program.text)(torch.ones(3)))
+DEEP = {
+    "calls": "sin(" * 99 + "x" + ")" * 99,
+    "choices": "where(x > 0, x, " * 97 + "x" + ")" * 97,
+    "powers": "x^" * 99 + "x",
+    "signs": "-" * 99 + "x",
+    "repeats": "u = x\n" + "repeat 1 { v = u; " * 99 + "u = v*x" + "}" * 99 + "\nu",
+    "functions": "def f0(t) = -t\n" + "".join(f"def f{k}(t) = -f{k - 1}(t)\n" for k in range(1, 48)) + "f47(x)",
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_a_program_of_the_greatest_depth_leaves_half_of_the_stack_to_the_caller(text):
+    program = parse(text)
+    act = gp.activation(text)
+    torch.testing.assert_close(copy.deepcopy(act)(torch.ones(3)), act(torch.ones(3)))
+    assert pickle.loads(pickle.dumps(program)) == program
+
+    def at(depth: int) -> None:
+        if depth:
+            at(depth - 1)
+        else:
+            assert copy.deepcopy(program) is program
+            assert format_program(parse(text)) == act.formula
+            assert accepted(program).key == act.function.key
+
+    frames = len(inspect.stack())
+    at(sys.getrecursionlimit() // 2 - frames)
