@@ -68,7 +68,7 @@ def build(program: Program) -> Function:
     builder = _Builder(program.text, {"x": source("x", Span.ELEMENT)})
     result = builder.program(program)
     # A visit makes at most five nodes (std), so that few programs need counting, which is a tenth of the time of building a small one.
-    if 5 * builder.visits > MAX_NODES and len(topological([result])) > MAX_NODES:
+    if 5 * builder.visits > MAX_NODES and sum(not node.constant for node in topological([result]) if node.args) > MAX_NODES:
         builder.fail(
             program.result.position, f"the program has more than {MAX_NODES:,} operations (MAX_NODES)", "shorten it, or repeat less often"
         )
@@ -109,6 +109,14 @@ def _catalog_function(name: str) -> tuple[Function, int, int]:
     return function, len(nodes), sum(isinstance(n.attribute, Source) and n.attribute.shift != 0 for n in nodes)
 
 
+def _has_leaves(name: str) -> bool:
+    """Whether this is a function of the catalogue with parameters or statistics of its own."""
+    if name not in catalog.names():
+        return False
+    function = _catalog_function(name)[0]
+    return bool(function.parameters) or any(node.operator == "mean" for node in topological([function.result]))
+
+
 @dataclass(slots=True)
 class _Builder:
     text: str
@@ -120,6 +128,8 @@ class _Builder:
     visits: int = 0
     depth: int = 0
     functions: Mapping[str, Operator] = field(default_factory=lambda: FUNCTIONS)
+    inside: set[str] = field(default_factory=set)  # names that live in the repeats around here alone
+    outside: dict[str, Node] | None = None  # in the body of a definition: what it sees besides its arguments
 
     def fail(self, position: Position, reason: str, hint: str = "") -> NoReturn:
         raise DSLError(reason, self.text, position, hint)
@@ -159,12 +169,14 @@ class _Builder:
     def parameter(self, statement: Parameter) -> None:
         self.declare(statement.name, "parameter", statement.position)
         for part in walk(statement.initial):
+            unknown = ""
             if isinstance(part, Name) and part.name not in CONSTANTS:
-                self.fail(
-                    part.position,
-                    f"the initial value of '{statement.name}' cannot depend on '{part.name}'",
-                    "write a constant such as 0.25 or 1/3",
-                )
+                unknown = part.name
+            elif isinstance(part, Call) and (part.function in (*STATISTICS, *self.definitions) or _has_leaves(part.function)):
+                unknown = f"{part.function}(...)"
+            if unknown:
+                reason = f"the initial value of '{statement.name}' cannot depend on '{unknown}'"
+                self.fail(part.position, reason, "write a constant such as 0.25 or 1/3")
         inner = _Builder(self.text, {}, visits=self.visits)
         node = inner.real(statement.initial)
         self.visits = inner.visits
@@ -201,9 +213,11 @@ class _Builder:
                 value = self.expression(step.value)
                 if k == 0 and step.name not in self.scope:
                     self.declare(step.name, "binding", step.position)
+                    self.inside.add(step.name)
                 self.scope[step.name] = value
         for name in set(self.scope) - outer:
             del self.scope[name]
+            self.inside.remove(name)
 
     # Expressions
 
@@ -255,13 +269,15 @@ class _Builder:
             call = "shift(x, 1)" if node.name == "shift" else f"{node.name}(x)"
             self.fail(node.position, f"'{node.name}' is a function", f"call it: {call}")
         if node.name in self.positions:
-            self.fail(node.position, f"'{node.name}' lives only inside its repeat", "bind it before the repeat to use it afterwards")
+            self.fail(node.position, f"'{node.name}' lives only inside its repeat", "bind it before the repeat to use it elsewhere")
         close = nearest(node.name, [*self.scope, *CONSTANTS])
-        self.fail(
-            node.position,
-            f"unknown name '{node.name}'",
-            f"did you mean '{close}'?" if close else "bind it first: name = ...; the input is x",
-        )
+        if close:
+            hint = f"did you mean '{close}'?"
+        elif self.outside is None:
+            hint = "bind it first: name = ...; the input is x"
+        else:
+            hint = "bind it first: name = ... above the call; or pass it as an argument, for a function does not see those of another"
+        self.fail(node.position, f"unknown name '{node.name}'", hint)
 
     def chain(self, node: Chain) -> Node:
         operand = self.condition if node.operators[0] in ("and", "or") else self.real
@@ -321,17 +337,22 @@ class _Builder:
         self.used.add(definition.name)
         self.check_count(node, definition.parameters)
         arguments = [self.expression(a) for a in node.arguments]
-        # A body sees what was defined before it, never itself: there is no recursion.
+        # A body calls what was defined before it, never itself: there is no recursion. It reads the program's own names, with the
+        # values that they have now; never the arguments of another function, nor what lives inside a repeat.
         visible = list(self.definitions)[: list(self.definitions).index(definition.name)]
+        outside = self.outside
+        if outside is None:
+            outside = {name: value for name, value in self.scope.items() if name not in self.inside}
         inner = _Builder(
             self.text,
-            {**self.scope, **dict(zip(definition.parameters, arguments, strict=True))},
+            {**outside, **dict(zip(definition.parameters, arguments, strict=True))},
             {n: self.definitions[n] for n in visible},
             self.parameters,
             self.positions,
             self.used,
             self.visits,
             self.depth,
+            outside=outside,
         )
         result = inner.expression(definition.body)
         self.visits = inner.visits
@@ -357,6 +378,10 @@ class _Builder:
     def statistic(self, node: Call) -> Node:
         self.check_count(node, "a")
         over = "tensor"
+        if len(node.options) > 1:
+            self.fail(
+                node.position, f"{node.function} has one option, not {len(node.options)}", "write over=tensor, features or batch once"
+            )
         for option, value in node.options:
             if option != "over":
                 self.fail(node.position, f"{node.function} has no option '{option}'", "the option is over=tensor, features or batch")

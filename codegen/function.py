@@ -51,7 +51,7 @@ class Activation:
 
 
 def activation(program: Program) -> Activation:
-    """The simplified graph of a program. Raises DSLError."""
+    """The simplified graph of a program, of whatever size (`codegen.acceptance` has the bounds). Raises DSLError."""
     function = build(program)
     graph = simplify([function.result])[0]
     structures, constants = abstract([graph])

@@ -7,7 +7,7 @@ a - a therefore stay). Every node is made once, so the pass is linear in the siz
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
@@ -54,6 +54,33 @@ def make(operator: Operator | str, *args: Node, attribute: int | None = None) ->
 
 @functools.lru_cache(maxsize=4096)  # a quarter of what a search asks for was made for its earlier candidates
 def _make(operator: Operator, args: tuple[Node, ...], attribute: Attribute) -> Node:
+    return _run(_making(operator, args, attribute))
+
+
+def instantiate(template: Node, captures: Captures) -> Node:
+    """The template with placeholders (inputs whose names start with ?) replaced, made by `make`."""
+    return _run(_instantiating(template, captures))
+
+
+# A replacement may match a rule in turn, at any depth of the graph (a product moves into one branch after another). So what makes a node
+# does not call itself: it yields what it waits for, and is sent the result.
+Task = Generator["Task", Node, Node]
+
+
+def _run(task: Task) -> Node:
+    stack = [task]
+    result: Node | None = None
+    while stack:
+        try:
+            stack.append(stack[-1].send(cast(Node, result)))
+            result = None
+        except StopIteration as done:
+            stack.pop()
+            result = done.value
+    return cast(Node, result)
+
+
+def _making(operator: Operator, args: tuple[Node, ...], attribute: Attribute) -> Task:
     node = power(*args) if operator.name == "pow" else apply(operator, *args, attribute=cast("int | None", attribute))
     if isinstance(node.operator, str):
         return node
@@ -65,17 +92,19 @@ def _make(operator: Operator, args: tuple[Node, ...], attribute: Attribute) -> N
     for pattern, replacement in _candidates(node.operator, tuple([_kind(a) for a in node.args]), len(set(node.args)) < len(node.args)):
         captures: Captures = {}
         if _match_all(pattern, node.args, captures):
-            result = instantiate(replacement, captures)
+            result = yield _instantiating(replacement, captures)
             if result is not node:
                 return result
     return node
 
 
-def instantiate(template: Node, captures: Captures) -> Node:
-    """The template with placeholders (inputs whose names start with ?) replaced, made by `make`."""
+def _instantiating(template: Node, captures: Captures) -> Task:
     if isinstance(template.operator, str):
         return captures.get(template, template)
-    return _make(template.operator, tuple([instantiate(a, captures) for a in template.args]), template.attribute)
+    args = []
+    for a in template.args:
+        args.append(captures.get(a, a) if isinstance(a.operator, str) else (yield _instantiating(a, captures)))
+    return (yield _making(template.operator, tuple(args), template.attribute))
 
 
 def read_template(text: str, placeholders: Mapping[str, Node]) -> Node:

@@ -1,20 +1,35 @@
-"""Graph back to the language: a program whose bindings are the shared subexpressions, and to LaTeX."""
+"""Graph back to the language: a program whose bindings are the shared subexpressions, and to LaTeX.
+
+Both are linear in the size of the graph: what is used more than once, and what is nested too deeply or too long, has a name.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, cast
 
+from codegen.build import LearnableParameter
 from codegen.graph import Node, Reduction, Source, topological
 from codegen.instructions import Span
 from codegen.operators import Operator
 from grammar import parse
 from grammar.printer import format_number
-from grammar.tree import Binding, Call, Chain, Expression, Name, Number, Parameter, Program, Unary
+from grammar.tree import Binding, Call, Chain, Expression, Name, Number, Parameter, Program, Unary, walk
 
 _SIGNS = {"+", "-", "*", "/", "^", "<", "<=", ">", ">=", "==", "!=", "and", "or"}
 _NAMED = {math.pi: "pi", math.e: "e", math.inf: "inf"}
-_SHARED_SIZE = 3  # operations; a shared subexpression smaller than this is written out each time
+_SHARED_SIZE: Final = 3  # operations; a shared subexpression smaller than this is written out each time
+_DEEPEST: Final = 40  # levels of one expression; an operator adds up to five, and the language reads 100
+_WRITTEN_OUT: Final = 100  # operations of a formula in LaTeX that is written without names for shared parts
+_LONGEST: Final = 2_000  # characters of a part in LaTeX
+
+
+def declarations(parameters: Iterable[LearnableParameter]) -> tuple[Parameter, ...]:
+    """The `param` statements of a function's parameters."""
+    return tuple(Parameter(p.name, p.per_channel, _number(p.initial)) for p in parameters)
 
 
 def to_program(root: Node, parameters: tuple[Parameter, ...] = ()) -> Program:
@@ -23,25 +38,47 @@ def to_program(root: Node, parameters: tuple[Parameter, ...] = ()) -> Program:
     Internal operators are written as what they mean (a guarded product as a product), so the program builds to the same function.
     """
     order = topological([root])
-    uses: dict[Node, int] = {}
-    size: dict[Node, int] = {}
-    for node in order:
-        size[node] = 1 + sum(size[a] for a in node.args)
-        for argument in node.args:
-            uses[argument] = uses.get(argument, 0) + 1
     used = {n.attribute.name for n in order if isinstance(n.attribute, Source)}
     taken = used | {p.name for p in parameters}
+    names = (name for name in map("t{}".format, itertools.count(1)) if name not in taken)
+    shared = _shared(order, _copies_in_text)
     trees: dict[Node, Expression] = {}
     bindings: list[Binding] = []
     for node in order:
         tree = _expression(node, [trees[a] for a in node.args])
-        if uses.get(node, 0) > 1 and size[node] > _SHARED_SIZE and not node.boolean:
-            name = next(f"t{k}" for k in range(1, len(order) + 2) if f"t{k}" not in taken)
-            taken.add(name)
-            bindings.append(Binding(name, tree))
-            tree = Name(name)
+        if node in shared or (tree.depth > _DEEPEST and node is not root):
+            bindings.append(Binding(next(names), tree))
+            tree = Name(bindings[-1].name)
         trees[node] = tree
     return Program((*(p for p in parameters if p.name in used), *bindings), trees[root])
+
+
+def _shared(order: Sequence[Node], copies: Callable[[Node], Sequence[int]]) -> set[Node]:
+    """The nodes that are written more than once and are not small. `copies`: how often an operation writes each of its arguments."""
+    uses = dict.fromkeys(order, 0)
+    for node in order:
+        for argument, times in zip(node.args, copies(node), strict=True):
+            uses[argument] += times
+    found: set[Node] = set()
+    size: dict[Node, int] = {}  # as written, where a name counts 1
+    for node in order:
+        size[node] = 1 + sum(size[a] * times for a, times in zip(node.args, copies(node), strict=True))
+        if uses[node] > 1 and size[node] > _SHARED_SIZE:
+            found.add(node)
+            size[node] = 1
+    return found
+
+
+def _copies_in_text(node: Node) -> Sequence[int]:
+    text = node.operator.text if isinstance(node.operator, Operator) else ""
+    if not text or text in (*_SIGNS, "not"):
+        return (1,) * len(node.args)
+    return (_occurrences(text), *(0,) * (len(node.args) - 1))
+
+
+@functools.cache
+def _occurrences(template: str) -> int:
+    return sum(part == Name("a") for part in walk(parse(template).result))
 
 
 def _number(value: float) -> Expression:
@@ -71,12 +108,19 @@ def _expression(node: Node, args: list[Expression]) -> Expression:
 
 
 def _chain(sign: str, args: list[Expression]) -> Expression:
-    """One chain where the left operand is a chain of the same level: a - b + c, not (a - b) + c."""
+    """One chain where an operand is a chain of the same level and may come first: a - b + c, not (a - b) + c or c + (a - b)."""
     level = next((s for s in ("+-", "*/") if sign in s), sign if sign in ("and", "or") else "")
-    left = args[0]
-    if isinstance(left, Chain) and level and left.operators[0] in level:
-        return Chain((*left.operators, sign), (*left.operands, args[1]))
-    return Chain((sign,), tuple(args))
+    left, right = args
+    if sign == "+" and _continues(right, level) and not _continues(left, level):
+        left, right = right, left
+    if _continues(left, level):
+        chain = cast(Chain, left)
+        return Chain((*chain.operators, sign), (*chain.operands, right))
+    return Chain((sign,), (left, right))
+
+
+def _continues(tree: Expression, level: str) -> bool:
+    return isinstance(tree, Chain) and level != "" and tree.operators[0] in level
 
 
 def _fill(template: Expression, argument: Expression, attribute: object) -> Expression:
@@ -99,11 +143,40 @@ _ATOM, _POWER, _PRODUCT, _SUM = 3, 2, 1, 0
 
 
 def to_latex(root: Node) -> str:
-    """LaTeX of the node as one formula (shared subexpressions written out)."""
+    r"""LaTeX of the node, for mathematics mode.
+
+    A short formula is written out. A longer one is a list in `aligned`, where shared and very long parts are called t_1, t_2, ... and the
+    function itself, which comes last, f.
+    """
+    order = topological([root])
+    shared = _shared(order, _copies_in_latex) if _is_long(order) else set()
     texts: dict[Node, tuple[str, int]] = {}
-    for node in topological([root]):
-        texts[node] = _latex(node, [texts[a] for a in node.args])
-    return texts[root][0]
+    lines: list[str] = []
+    for node in order:
+        text = _latex(node, [texts[a] for a in node.args])
+        if node in shared or (len(text[0]) > _LONGEST and node is not root):
+            name = f"t_{{{len(lines) + 1}}}"
+            lines.append(f"{name} &= {text[0]} \\\\")
+            text = name, _ATOM
+        texts[node] = text
+    if not lines:
+        return texts[root][0]
+    return "\n".join([r"\begin{aligned}", *lines, f"f &= {texts[root][0]}", r"\end{aligned}"])
+
+
+def _is_long(order: Sequence[Node]) -> bool:
+    """Whether a formula, written out, has more than so many operations."""
+    size: dict[Node, int] = {}
+    for node in order:
+        size[node] = 1 + sum(size[a] * times for a, times in zip(node.args, _copies_in_latex(node), strict=True))
+        if size[node] > _WRITTEN_OUT:
+            return True
+    return False
+
+
+def _copies_in_latex(node: Node) -> Sequence[int]:
+    template = node.operator.latex if isinstance(node.operator, Operator) else "{0}"
+    return [template.count(f"{{{k}}}") or 1 for k in range(len(node.args))]
 
 
 def _latex(node: Node, args: list[tuple[str, int]]) -> tuple[str, int]:

@@ -5,8 +5,9 @@ The bounds on what a program unrolls to are applied where it is unrolled (`codeg
 
 from typing import Final
 
-MAX_LENGTH: Final = 20_000  # characters of text; tokenising takes about 10 us a token
-MAX_DEPTH: Final = 100  # levels of nesting; later passes recurse, and Python allows 1,000 frames
+MAX_LENGTH: Final = 50_000  # characters of text, also as it is printed; reading takes about 7 us a token
+MAX_DEPTH: Final = 100  # levels of nesting; building recurses, at most four frames a level, and Python allows 1,000
 MAX_REPEAT: Final = 256  # iterations of one repeat
 MAX_UNROLLED: Final = 20_000  # operations visited once functions are inlined and loops unrolled
-MAX_NODES: Final = 4_000  # different operations that are left; a kernel's compile time grows with them
+MAX_COMPILE: Final = 10  # seconds that compiling value and gradient for the CPU would take, as codegen/effort.py estimates them
+MAX_NODES: Final = 4_000  # different operations that are left, of constants alone not counted

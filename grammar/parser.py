@@ -7,14 +7,17 @@ import functools
 import math
 from collections.abc import Iterator
 from importlib import resources
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 
 from grammar.errors import DSLError, Position
 from grammar.explain import explain, position
 from grammar.limits import MAX_DEPTH, MAX_LENGTH, MAX_REPEAT
+from grammar.printer import format_program
 from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Repeat, Statement, Unary
+
+_GROWTH: Final = 4  # how many times as long as a text its canonical form can be: 9e14 is printed with 15 digits
 
 
 class _Separators:
@@ -122,11 +125,12 @@ class _Build(Transformer[Token, Any]):
         return Binding(str(name), value, position(name))
 
     def repeat(self, count: Token, *body: Binding | Repeat) -> Repeat:
-        if not count.isdigit() or not 1 <= int(count[:6]) <= MAX_REPEAT:
+        times = float(count)
+        if not times.is_integer() or not 1 <= times <= MAX_REPEAT:
             raise _Mistake(
                 f"cannot repeat {count[:12]} times", position(count), f"write a whole number from 1 to {MAX_REPEAT} (MAX_REPEAT)"
             )
-        return _checked(Repeat(int(count), body, position(count)))
+        return _checked(Repeat(int(times), body, position(count)))
 
     def start(self, *items: Statement | Expression) -> tuple[Statement | Expression, ...]:
         return items
@@ -149,8 +153,7 @@ def parse(text: str) -> Program:
 
     Raises DSLError for every mistake of syntax, with its place and a hint. Names and types are checked by `codegen.build`.
     """
-    if len(text) > MAX_LENGTH:
-        raise DSLError(f"the text has {len(text):,} characters", text[:200], Position(1, 1), f"the limit is {MAX_LENGTH:,} (MAX_LENGTH)")
+    _check_length(text, "the text has")
     try:
         items = cast(tuple[Statement | Expression, ...], _parser().parse(text))
     except _Mistake as mistake:
@@ -166,7 +169,15 @@ def parse(text: str) -> Program:
             )
     if not isinstance(result, Expression):
         raise DSLError("the program has no result", text, result.position, "end it with an expression, such as the name of a binding")
-    return Program(cast(tuple[Statement, ...], statements), result, text)
+    program = Program(cast(tuple[Statement, ...], statements), result, text)
+    if len(text) > MAX_LENGTH // _GROWTH:
+        _check_length(format_program(program), "printed in full, the program has")
+    return program
+
+
+def _check_length(text: str, subject: str) -> None:
+    if len(text) > MAX_LENGTH:
+        raise DSLError(f"{subject} {len(text):,} characters", text[:200], Position(1, 1), f"the limit is {MAX_LENGTH:,} (MAX_LENGTH)")
 
 
 def _tokens(text: str) -> list[Token]:

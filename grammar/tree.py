@@ -1,6 +1,6 @@
 """The syntax tree: what a program says, as immutable values that compare by content. Positions are kept, and do not compare.
 
-An expression and a repeat know their own depth, so that the bound on nesting is checked while parsing and later passes may recurse.
+An expression and a repeat know their own depth, so that the bound on nesting is checked while parsing and building may recurse.
 """
 
 from __future__ import annotations
@@ -157,6 +157,9 @@ class Program:
     statements: tuple[Statement, ...]
     result: Expression
     text: str = field(default="", compare=False, repr=False)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Program:
+        return self  # immutable through and through
 
 
 def walk(expression: Expression) -> Iterator[Expression]:

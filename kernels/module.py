@@ -16,10 +16,9 @@ from torch.nn.parameter import UninitializedParameter
 from codegen.cost import Cost, cost
 from codegen.numpy import print_numpy
 from codegen.spelling import spellings
-from codegen.text import to_latex, to_program
+from codegen.text import declarations, to_latex, to_program
 from codegen.torch import print_torch
 from grammar import catalog, format_program
-from grammar.tree import Number, Parameter, Unary
 from kernels import ops
 from kernels.native import native_ir
 from kernels.programs import make_plan, program
@@ -82,7 +81,7 @@ class Activation(LazyModuleMixin, nn.Module):
     @property
     def derivative(self) -> str:
         """The derivative with respect to x, as a program text; statistics, shifts and parameters count as constants."""
-        return format_program(to_program(self.function.slope, declarations(self.function.function.parameters)))
+        return format_program(to_program(self.function.slope, declarations(self.function.parameters)))
 
     @property
     def cost(self) -> tuple[Cost, Cost]:
@@ -118,13 +117,6 @@ def source(function: Any, backend: str, *, order: int = 0) -> str:
 
         return "\n\n".join(print_kernel(kernel) for kernel in kernels)
     raise ValueError(f"there is no source for {backend!r}; choose llvm, triton, torch, numpy or latex")
-
-
-def declarations(parameters: tuple[Any, ...]) -> tuple[Parameter, ...]:
-    """The `param` statements of a function's parameters."""
-    return tuple(
-        Parameter(p.name, p.per_channel, Number(p.initial) if p.initial >= 0 else Unary("-", Number(-p.initial))) for p in parameters
-    )
 
 
 @functools.lru_cache(maxsize=4096)

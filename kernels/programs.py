@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from codegen.function import Activation, activation, derived, value_and_slope
+from codegen.acceptance import accepted
+from codegen.function import Activation, derived, value_and_slope
 from codegen.kernel import Storage
 from codegen.plan import Plan, plan
 from grammar import parse
@@ -19,7 +20,7 @@ SLOPE: Final = -2
 @functools.lru_cache(maxsize=16_384)
 def program(text: str) -> Activation:
     """The simplified graph of a program text, remembered. Raises DSLError."""
-    return activation(parse(text))
+    return accepted(parse(text))
 
 
 def make_plan(function: Activation, order: int, storage: Storage, outlined: bool = False) -> Plan:

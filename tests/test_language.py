@@ -72,6 +72,16 @@ def test_catalogue_parameters_join_the_program():
     assert all(n.startswith(("prelu_", "swish_")) for n in names)
 
 
+@pytest.mark.parametrize("count", ["6", "0000006", "6.0", "0.6e1", "6" + "." + "0" * 5000])
+def test_a_count_goes_by_its_value(count):
+    assert grammar.parse(f"u = x\nrepeat {count} {{ u = u*x }}\nu") == grammar.parse("u = x\nrepeat 6 { u = u*x }\nu")
+
+
+@pytest.mark.parametrize("call", ["gelu(1)", "sin(1)", "neighbour_coupled(1)", "max(1, 2)"])
+def test_an_initial_value_may_call_functions_without_parameters_and_statistics(call):
+    assert len(build(grammar.parse(f"param a = {call}\na*x")).parameters) == 1
+
+
 def test_a_long_sum_is_not_deep():
     program = grammar.parse(" + ".join(f"{k}*x" for k in range(1, 400)))
     assert program.result.depth < 5

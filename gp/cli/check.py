@@ -20,7 +20,7 @@ def check(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Fi
 
     The exit status is 2 if any is wrong.
     """
-    from codegen.build import build  # noqa: PLC0415 - `gp --help` does without what these import
+    from codegen.acceptance import accepted  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.cli.inputs import read_file  # noqa: PLC0415
     from grammar import DSLError, parse  # noqa: PLC0415
 
@@ -28,7 +28,7 @@ def check(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Fi
     for file in files:
         name = "standard input" if file == "-" else file
         try:
-            build(parse(_read_standard_input() if file == "-" else read_file(Path(file))))
+            accepted(parse(_read_standard_input() if file == "-" else read_file(Path(file))))
         except DSLError as error:
             typer.echo(f"{name}: {error}", err=True)
             wrong += 1

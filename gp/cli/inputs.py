@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from codegen.function import Activation, activation
+from codegen.acceptance import accepted
+from codegen.function import Activation
 from gp.cli.errors import CommandError
 from gp.unreadable import unreadable
 from grammar import DSLError, catalog, nearest, parse
@@ -34,14 +35,14 @@ def load(argument: str) -> Named:
         path = Path(name)
         text = read_file(path)
         try:
-            return Named(path.name, (), activation(parse(text)))
+            return Named(path.name, (), accepted(parse(text)))
         except DSLError as error:
             raise CommandError(f"{path}: {error}") from error
     if name in catalog.names():
         entry = catalog.entry(name)
-        return Named(name, entry.notes, activation(entry.program))
+        return Named(name, entry.notes, accepted(entry.program))
     try:
-        return Named("", (), activation(parse(argument)))
+        return Named("", (), accepted(parse(argument)))
     except DSLError as error:
         if name and _exists(name):
             raise CommandError(f"{name} is not the name of an activation file, which ends in {_SUFFIX}") from error

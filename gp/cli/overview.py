@@ -11,7 +11,7 @@ from rich.text import Text
 
 from codegen.cost import Cost, cost
 from codegen.function import Activation
-from codegen.text import to_latex, to_program
+from codegen.text import declarations, to_latex, to_program
 from gp.cli.choices import Target
 from gp.cli.console import console, print_field, width
 from gp.cli.emit import report
@@ -35,7 +35,7 @@ def print_overview(activation: Named) -> None:
     if activation.notes:
         print_field("notes", "\n".join(activation.notes))
     print_field("formula", formula(activation))
-    print_field("derivative", format_program(to_program(function.slope)))
+    print_field("derivative", format_program(to_program(function.slope, declarations(function.parameters))))
     print_field("parameters", "\n".join(_parameters(function)) or "none")
     print_field("cost", f"value {_cost(cost([function.graph]))}; derivative {_cost(cost([function.slope]))}, per element")
     print_field("LaTeX", to_latex(function.graph))

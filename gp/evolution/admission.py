@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from codegen.acceptance import accepted
 from codegen.function import activation
 from gp.evolution.behaviour import Behaviour, describe
 from gp.evolution.genome import key_of, size, text_of
@@ -65,7 +66,7 @@ class Admission:
         if spelling in self.known:
             return Judgement(text, nodes, DUPLICATE)
         try:
-            function = activation(program)
+            function = accepted(program)
         except DSLError as error:  # past a bound of the language, for catalogue functions can be large
             return Judgement(text, nodes, TOO_LARGE if "MAX_" in str(error) else "not in the language")
         structure = digest(function.key)

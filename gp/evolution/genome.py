@@ -12,7 +12,7 @@ from typing import Final
 
 from codegen.build import build
 from codegen.function import Activation
-from codegen.text import to_program
+from codegen.text import declarations, to_program
 from grammar import DSLError, format_program, parse
 from grammar.limits import MAX_DEPTH
 from grammar.tree import Binding, Call, Chain, Definition, Expression, Name, Number, Parameter, Program, Repeat, Unary, walk
@@ -91,14 +91,23 @@ def replace(expression: Expression, path: Path, new: Expression) -> Expression:
     return with_children(expression, tuple(parts))
 
 
-def substitute(node: Expression, values: Mapping[str, Expression], functions: Mapping[str, Definition] | None = None) -> Expression:
-    """The expression with values for names, and with the bodies of local functions for their calls."""
+def substitute(
+    node: Expression,
+    values: Mapping[str, Expression],
+    functions: Mapping[str, Definition] | None = None,
+    outside: Mapping[str, Expression] | None = None,
+) -> Expression:
+    """The expression with values for names, and with the bodies of local functions for their calls.
+
+    `outside`: what such a body sees besides its arguments, if not `values`.
+    """
     if isinstance(node, Name):
         return values.get(node.name, node)
-    parts = tuple(substitute(child, values, functions) for child in children(node))
+    parts = tuple(substitute(child, values, functions, outside) for child in children(node))
     if functions and isinstance(node, Call) and node.function in functions:
         called = functions[node.function]
-        return substitute(called.body, {**values, **dict(zip(called.parameters, parts, strict=True))}, functions)
+        seen = values if outside is None else outside
+        return substitute(called.body, {**seen, **dict(zip(called.parameters, parts, strict=True))}, functions, seen)
     return with_children(node, parts) if parts else node
 
 
@@ -122,7 +131,7 @@ def genome(text: str) -> Program:
 
 def to_genome(source: Program) -> Program:
     """The genome of a program, as `genome`."""
-    parameters = [Parameter(p.name, p.per_channel, number(p.initial)) for p in build(source).parameters]
+    parameters = declarations(build(source).parameters)
     values: dict[str, Expression] = {}
     functions: dict[str, Definition] = {}
     for statement in source.statements:
@@ -165,5 +174,4 @@ def canonical_key(text: str) -> str:
 def short_text(text: str) -> str:
     """The text, or that of the simplified program where it is shorter."""
     function = program(text)
-    parameters = tuple(Parameter(p.name, p.per_channel, number(p.initial)) for p in function.parameters)
-    return min(text, format_program(to_program(function.graph, parameters), separator="; "), key=len)
+    return min(text, format_program(to_program(function.graph, declarations(function.parameters)), separator="; "), key=len)
