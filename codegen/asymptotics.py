@@ -20,6 +20,7 @@ from typing import Final, cast
 import numpy as np
 
 from codegen.graph import Node, Source, apply, is_structural, rebuild, topological, with_args
+from codegen.growth import zero_wins
 from codegen.operators import OPERATORS, Operator
 
 Classes = frozenset[float]
@@ -35,8 +36,11 @@ def guard_products(roots: Sequence[Node]) -> list[Node]:
     ends = [_classes(roots, end) for end in (-_INF, _INF)]
 
     def clashes(node: Node) -> bool:
-        a, b = node.args
-        return any((0.0 in c[a] and _grows(c[b])) or (0.0 in c[b] and _grows(c[a])) for c in ends)
+        """Whether it may be 0*inf at an end, and wherever it is the zero wins."""
+        (a, b), found = node.args, []
+        for end, c in zip((-_INF, _INF), ends, strict=True):
+            found += [zero_wins(zero, other, end) for zero, other in ((a, b), (b, a)) if 0.0 in c[zero] and _grows(c[other])]
+        return bool(found) and all(found)
 
     def visit(node: Node, args: tuple[Node, ...]) -> Node:
         if node.name == "mul" and clashes(node):

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from codegen.graph import Node, Reduction, Source, constant, mean, mean_depth, shifted, source, topological
+from codegen.growth import at_most_linear, tame
 from codegen.instructions import Span
 from codegen.operators import Operator
-from codegen.simplify import instantiate, make, make_mean, read_template, simplify
+from codegen.simplify import instantiate, make, make_mean, make_slope, read_template, simplify
 
 
 @functools.lru_cache(maxsize=1024)
@@ -49,19 +50,27 @@ def _chain(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
         if slope is not zero:
             partial = _partial(node, k)
             if partial is not zero:
-                total = make("add", total, make("mul", partial, slope))
+                total = make("add", total, make_slope(partial, slope))
     return total
 
 
 def _quotient(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
-    """(a/b)' = (a' b - a b')/b/b. As one numerator: a'/b - a b'/b^2 would cancel, as it does for x/(1 + |x|) at large x; b is
-    divided out twice because b^2 overflows where b does not, and by its reciprocal because a division takes ten cycles."""
+    """(a/b)' = (a' b - a b')/b/b, or (a' - y b')/b with y = a/b.
+
+    The first cancels nothing, where the second does, as for x/(1 + |x|) at large x. But its products square the range of numbers: for
+    exp(x)/x they overflow at 45. So it is taken alone where they cannot (`tame`), else where its numerator is well within the range, which
+    is found out at each element; the second is finite wherever value and slope are. b is divided out twice because b^2 overflows where b
+    does not, and by its reciprocal because a division takes ten cycles."""
     a, b = node.args
     if slopes[0] is zero:
-        return make("neg", make("mul", make("div", node, b), slopes[1]))
-    numerator = make("sub", make("mul", slopes[0], b), make("mul", a, slopes[1]))
+        return make("neg", make_slope(make("div", node, b), slopes[1]))
+    numerator = make("sub", make_slope(slopes[0], b), make_slope(a, slopes[1]))
     reciprocal = make("div", constant(1.0), b)
-    return make("mul", make("mul", numerator, reciprocal), reciprocal)
+    value = make("mul", make("mul", numerator, reciprocal), reciprocal)
+    if tame(b) and at_most_linear([(slopes[0], b), (a, slopes[1])]):
+        return value
+    other = make("div", make("sub", slopes[0], make_slope(node, slopes[1])), b)
+    return make("quotient_slope", other, value, numerator)
 
 
 @functools.cache
@@ -106,7 +115,7 @@ def pullback(results: Sequence[Result], cotangents: Sequence[Node], inputs: Sequ
             if slope.operator == "constant" and slope.attribute == 0.0:
                 continue
             places = cast("Source | Reduction", leaf.attribute).shift
-            contribution = make("mul", seed, slope)
+            contribution = make_slope(seed, slope)
             if places:
                 contribution = simplify([shifted(contribution, -places)])[0]
             origin = _unshifted(leaf)

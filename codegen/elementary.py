@@ -397,9 +397,10 @@ def pow(b: Block, x: Value, y: Value) -> Value:
 
 
 def power_integer(b: Block, x: Value, n: int) -> Value:
-    """x^n by repeated squaring, one over that for negative n; each product adds half an ulp times what is squared after it."""
+    """x^n by repeated squaring, of 1/x for negative n: 1/x^-n would be 0 where x^-n overflows. Each product adds half an ulp
+    times what is squared after it."""
     result: Value | None = None
-    square, left = x, n if n > 0 else -n
+    square, left = (1.0 / x, -n) if n < 0 else (x, n)
     while left:
         if left & 1:
             result = square if result is None else result * square
@@ -408,4 +409,4 @@ def power_integer(b: Block, x: Value, n: int) -> Value:
             square = square * square
     if result is None:
         return b.like(x, 1.0)
-    return 1.0 / result if n < 0 else result
+    return result

@@ -93,6 +93,22 @@ def _kernel_settle(b: Block, value: Value, x: Value, limit: Value) -> Value:
     return b.emit("rare", b.emit("ne", value, value), b.select(b.emit("eq", abs(x), np.inf), limit, value), value)
 
 
+# Where n = a' b - a b' is within these bounds, n/b/b is as good as it is; beyond, a product may have overflowed or vanished.
+SMALLEST: Final = 1e-30
+LARGEST: Final = 1e30
+_WITHIN: Final = f"abs(c) > {SMALLEST} and abs(c) < {LARGEST}"
+
+
+def _quotient_slope(other: Array, value: Array, numerator: Array) -> Any:
+    size = np.abs(numerator)
+    return np.where((size > SMALLEST) & (size < LARGEST), value, other)
+
+
+def _kernel_quotient_slope(b: Block, other: Value, value: Value, numerator: Value) -> Value:
+    size = abs(numerator)
+    return b.select((size > SMALLEST) & (size < LARGEST), value, other)
+
+
 # a - tanh(a) = a^3 * (series in a^2), Taylor coefficients from the highest down. The series converges to pi/2: ten terms leave
 # 2e-8 at |a| = 0.65, where the difference itself is good enough for float32, and 1e-16 at 0.25, where it is for float64.
 _TANH_GAP: Final = (-18888466084 / 194896477400625, 443861162 / 1856156927625, -6404582 / 10854718875, 929569 / 638512875, -21844 / 6081075,
@@ -237,11 +253,14 @@ _TABLE: Final = (
              r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", boolean_arguments=(True, False, False)),
     Operator("settle", 3, _settle, ("1", "0", "0"), _kernel_settle, "_where(torch.isnan({0}) & torch.isinf({1}), {2}, {0})", "{0}", text="a", public=False,
              doc="a, or where that is NaN at an infinite b, its limit c."),
+    Operator("quotient_slope", 3, _quotient_slope, (f"where({_WITHIN}, 0, 1)", f"where({_WITHIN}, 1, 0)", "0"), _kernel_quotient_slope,
+             f"_where((torch.abs({{2}}) > {SMALLEST}) & (torch.abs({{2}}) < {LARGEST}), {{1}}, {{0}})", "{0}", text="a", public=False, flops=4,
+             doc="The slope of a quotient: b, which a numerator c gives that cancels nothing, where c is well within the range of numbers, else a."),
     Operator("min", 2, np.minimum, ("where(a < b, 1, where(a > b, 0, 0.5))", "where(a < b, 0, where(a > b, 1, 0.5))"), elementary.minimum,
              "_minimum({0}, {1})", r"\min\left({0}, {1}\right)", commutative=True),
     Operator("max", 2, np.maximum, ("where(a > b, 1, where(a < b, 0, 0.5))", "where(a > b, 0, where(a < b, 1, 0.5))"), elementary.maximum,
              "_maximum({0}, {1})", r"\max\left({0}, {1}\right)", commutative=True),
-    Operator("clamp", 3, _clamp, ("where(a >= b and a <= c, 1, 0)", "where(a < b, 1, 0)", "where(a > c, 1, 0)"),
+    Operator("clamp", 3, _clamp, ("where(a >= b and a <= c, 1, 0)", "where(a < b and b <= c, 1, 0)", "where(a > c or b > c, 1, 0)"),
              lambda b, x, low, high: elementary.minimum(b, elementary.maximum(b, x, low), high), "_minimum(_maximum({0}, {1}), {2})", r"\operatorname{{clamp}}\left({0}, {1}, {2}\right)", flops=2),
     # Elementary functions
     _unary("abs", np.abs, "sign(a)", flops=1, transcendental=0, latex=r"\left|{0}\right|"),

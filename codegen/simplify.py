@@ -7,13 +7,14 @@ a - a therefore stay). Every node is made once, so the pass is linear in the siz
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
 
 from codegen.build import build_expression, power
-from codegen.graph import OVER_SPAN, Attribute, Node, Reduction, apply, constant, mean, rebuild, source, truth, with_args
+from codegen.graph import OVER_SPAN, Attribute, Node, Reduction, apply, constant, is_structural, mean, rebuild, source, truth, with_args
+from codegen.growth import is_bounded
 from codegen.instructions import Span
 from codegen.operators import OPERATORS, Operator
 from codegen.rules import RULES
@@ -24,6 +25,7 @@ _PLACEHOLDERS: Final = {
 }
 _NAMES: Final = {node: name for name, node in _PLACEHOLDERS.items()}
 Captures = dict[Node, Node]
+Guard = Callable[[Captures], bool]
 Kind = Node | tuple[Operator | str, bool]
 
 
@@ -89,13 +91,53 @@ def _making(operator: Operator, args: tuple[Node, ...], attribute: Attribute) ->
         return folded
     if node.name == "where" and node.args[0].operator == "constant":
         return node.args[1] if node.args[0].attribute else node.args[2]
-    for pattern, replacement in _candidates(node.operator, tuple([_kind(a) for a in node.args]), len(set(node.args)) < len(node.args)):
+    kinds = tuple([_kind(a) for a in node.args])
+    for pattern, replacement, guard in _candidates(node.operator, kinds, len(set(node.args)) < len(node.args)):
         captures: Captures = {}
-        if _match_all(pattern, node.args, captures):
+        if _match_all(pattern, node.args, captures) and (guard is None or guard(captures)):
             result = yield _instantiating(replacement, captures)
             if result is not node:
                 return result
     return node
+
+
+def make_slope(partial: Node, slope: Node) -> Node:
+    """The product of a chain rule. It moves into the branches of a choice, and a zero there wins: what is not chosen has no part in a
+    derivative, even where it is infinite. (In a program 0*inf is NaN, as everywhere.)"""
+    if partial.name == "div" and partial.args[0] is constant(1.0) and partial.span is Span.ELEMENT:
+        return make("div", slope, partial.args[1])  # 1/a may overflow where slope/a does not
+    for factor, other in ((partial, slope), (slope, partial)):
+        if _chooses_a_number(factor):
+            return _into_branches(factor, other)
+    return make("mul", partial, slope)
+
+
+def _into_branches(choice: Node, other: Node) -> Node:
+    """The product of nested choices and another factor, each branch by itself."""
+    nested, inner = [], choice
+    while _chooses_a_number(inner):
+        nested.append(inner)
+        _, yes, no = inner.args
+        inner = no if _is_number(yes) else yes
+    made = inner if _is_zero(inner) else make_slope(inner, other)
+    for node in reversed(nested):
+        condition, yes, no = node.args
+        number = yes if _is_number(yes) else no
+        beside = number if _is_zero(number) else make_slope(number, other)
+        made = make("where", condition, *((beside, made) if number is yes else (made, beside)))
+    return made
+
+
+def _chooses_a_number(node: Node) -> bool:
+    return node.name == "where" and any(map(_is_number, node.args[1:]))
+
+
+def _is_number(node: Node) -> bool:
+    return node.operator == "constant"
+
+
+def _is_zero(node: Node) -> bool:
+    return _is_number(node) and node.attribute == 0.0
 
 
 def _instantiating(template: Node, captures: Captures) -> Task:
@@ -132,14 +174,36 @@ def _folded(node: Node, args: tuple[Node, ...]) -> Node:
 
 
 @functools.cache
-def _rules() -> list[tuple[Node, Node]]:
-    return [(read_template(left, _PLACEHOLDERS), read_template(right, _PLACEHOLDERS)) for left, right in RULES]
+def _rules() -> list[tuple[Node, Node, Guard | None]]:
+    return [(read_template(left, _PLACEHOLDERS), read_template(right, _PLACEHOLDERS), _GUARDS.get(left)) for left, right in RULES]
+
+
+def _keep_the_range(captures: Captures) -> bool:
+    """Whether constants k and m may be put together: neither is near an edge of the range of numbers, nor is what comes of them."""
+    k, m = captures[_PLACEHOLDERS["k"]], captures[_PLACEHOLDERS["m"]]
+    return (_is_moderate(k) and _is_moderate(m)) or is_structural(k) or is_structural(m)
+
+
+def _may_move_out(captures: Captures) -> bool:
+    """Whether (k*u)*v may become k*(u*v), which overflows where the other does not if k is small and u*v is larger than either."""
+    k, u, v = (captures[_PLACEHOLDERS[name]] for name in "kuv")
+    return _is_moderate(k) and (abs(cast(float, k.attribute)) >= 1 or is_bounded(u) or is_bounded(v))
+
+
+def _is_moderate(node: Node) -> bool:
+    return node.operator == "constant" and (node.attribute == 0 or _SMALL <= abs(cast(float, node.attribute)) <= 1 / _SMALL)
+
+
+_SMALL: Final = 1e-4
+_GUARDS: Final[dict[str, Guard]] = {
+    "k*(m*u)": _keep_the_range, "(k*u)/m": _keep_the_range, "k + (m + u)": _keep_the_range, "(k*u)*v": _may_move_out,
+}  # fmt: skip
 
 
 @functools.cache
 def _literals() -> frozenset[Node]:
     """The constants that stand in patterns as arguments of the outermost operator."""
-    return frozenset(a for pattern, _ in _rules() for a in pattern.args if a.operator == "constant")
+    return frozenset(a for pattern, _, _ in _rules() for a in pattern.args if a.operator == "constant")
 
 
 def _kind(node: Node) -> Kind:
@@ -148,13 +212,13 @@ def _kind(node: Node) -> Kind:
 
 
 @functools.cache
-def _candidates(operator: Operator, kinds: tuple[Kind, ...], repeated: bool) -> list[tuple[tuple[Node, ...], Node]]:
+def _candidates(operator: Operator, kinds: tuple[Kind, ...], repeated: bool) -> list[tuple[tuple[Node, ...], Node, Guard | None]]:
     """The rules that an operator's arguments of these kinds may match (`repeated`: one of them occurs twice), each as the arguments
     of its pattern, in the order or orders that fit, and its replacement. One in three of these then does match."""
     found = []
-    for pattern, replacement in _rules():
+    for pattern, replacement, guard in _rules():
         if pattern.operator is operator and (repeated or len(set(pattern.args)) == len(pattern.args)):
-            found += [(parts, replacement) for parts in _orders(pattern) if all(map(_admits, parts, kinds))]
+            found += [(parts, replacement, guard) for parts in _orders(pattern) if all(map(_admits, parts, kinds))]
     return found
 
 

@@ -34,6 +34,7 @@ MP: dict[str, Callable[..., Any]] = {
     "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "and": lambda a, b: a and b, "or": lambda a, b: a or b, "not": lambda a: not a,
     "settle": lambda value, a, limit: value,
+    "quotient_slope": lambda other, value, numerator: value if 1e-30 < abs(numerator) < 1e30 else other,
     "where": lambda c, a, b: a if c else b, "min": min, "max": max, "clamp": lambda a, low, high: min(max(a, low), high),
     "abs": abs, "sign": mp.sign, "floor": mp.floor, "round": nearest, "sqrt": mp.sqrt, "root": mp.sqrt,
     "rsqrt": lambda a: 1 / mp.sqrt(a),

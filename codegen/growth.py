@@ -1,0 +1,275 @@
+"""How fast values grow or vanish as x goes to an end of the line: what it takes to know that a zero wins over an infinity.
+
+exp(-exp(x)) times exp(x) goes to 0, exp(x) times exp(-x) does not, and when both overflow, floating point has the same 0*inf for them. So a
+zero may win only where its factor vanishes faster than the other one grows, which is a matter of ranks:
+
+    (0, p) as a power x^p    (1, p) as exp(x^p)    (2, p) as exp(exp(x^p))
+
+Ranks are bounds, whatever the constants of a program are: x^2 - x^2 may grow as (0, 2). An operator of one argument is described by its
+NumPy definition, evaluated at a few places far out and near 0; a new one needs nothing here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+
+from codegen.graph import Node, Source, is_structural, topological
+from codegen.operators import Operator
+
+Rank = tuple[int, float]
+_INF: Final = float("inf")
+_UNKNOWN: Final[Rank] = (9, 0.0)  # faster than anything
+_FAR: Final = np.geomspace(6.1, 24.4, 13)  # where exp(-x^2) is still a float64; the middle is twice the first, the last twice that
+_HALF: Final = len(_FAR) // 2
+_FARTHER: Final = np.array([1.1e3, 1.3e6, 1.7e9])
+_SMALL: Final = 10.0
+_NEAR: Final = np.array([-5.0, -2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 2.0, 5.0])
+_FLAT: Final = 0.05  # of a logarithm over a factor of two: bounded away from 0 and infinity
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Of a value at one end. `most`: it grows no faster (None: it stays bounded). `least`: it grows at least so, if it grows; None where
+    nothing is known. `decay`: it vanishes at least so fast, if it vanishes; None where nothing is known. `fixed`: x is not in it."""
+
+    most: Rank | None = None
+    least: Rank | None = None
+    decay: Rank | None = None
+    fixed: bool = False
+
+
+_BOUNDED: Final = Growth()
+_FIXED: Final = Growth(fixed=True)
+_ANY: Final = Growth(_UNKNOWN)
+_KNOWN: Final[dict[float, weakref.WeakKeyDictionary[Node, Growth]]] = {end: weakref.WeakKeyDictionary() for end in (-_INF, _INF)}
+
+
+def zero_wins(zero: Node, other: Node, end: float) -> bool:
+    """Whether zero*other is 0, or goes to it, wherever floating point has 0*inf on the way to `end`: the first vanishes faster than the
+    second grows, and the second has no pole, so that it is an overflow where it is infinite."""
+    first, second = growth(zero, end), growth(other, end)
+    faster = first.decay is not None and (second.most is None or second.most < first.decay)
+    return faster and pole_free(other)
+
+
+def growth(node: Node, end: float) -> Growth:
+    """The ranks of a value as x goes to `end`; all else that it reads stays finite."""
+    known = _KNOWN[end]
+    for current in topological([node]):
+        if current not in known:
+            known[current] = _growth(current, [known[a] for a in current.args])
+    return known[node]
+
+
+def _growth(node: Node, args: Sequence[Growth]) -> Growth:
+    if isinstance(node.attribute, Source) and node.attribute.name == "x":
+        return Growth((0, 1.0), (0, 1.0))
+    if isinstance(node.operator, str) or node.boolean or all(a.fixed for a in args):
+        return _FIXED
+    rule = _RULES.get(node.operator.name)
+    if rule is not None:
+        return rule(node, args)
+    return _of_one(node.operator, args[0]) if node.operator.arity == 1 else _ANY
+
+
+def _larger(ranks: Iterable[Rank | None]) -> Rank | None:
+    return max((r for r in ranks if r is not None), default=None)
+
+
+def _least_of(ranks: Sequence[Rank | None]) -> Rank | None:
+    return None if None in ranks else min(cast("Sequence[Rank]", ranks))
+
+
+def _together(a: Rank | None, b: Rank | None) -> Rank | None:
+    """The rank of a product of what grows, or of what vanishes."""
+    if a is None or b is None:
+        return b if a is None else a
+    return (0, a[1] + b[1]) if a[0] == b[0] == 0 else max(a, b)
+
+
+def _product(node: Node, args: Sequence[Growth]) -> Growth:
+    one, other = args
+    decays = [x.decay for x, y in ((one, other), (other, one)) if x.decay is not None and (y.most is None or y.most < x.decay)]
+    least = other.least if one.fixed else one.least if other.fixed else None
+    return Growth(_together(one.most, other.most), least, _larger(decays))
+
+
+def _quotient(node: Node, args: Sequence[Growth]) -> Growth:
+    one, other = args
+    if other.fixed or (other.most is None and tame(node.args[1])):
+        return one
+    if other.least is None or other.decay is not None:  # it may vanish
+        return Growth(_UNKNOWN, None, other.least if one.most is None else None)
+    decays = other.least is not None and (one.most is None or one.most < other.least)
+    return Growth(one.most, None, _together(one.decay, other.least) if decays else one.decay)
+
+
+def _sum(node: Node, args: Sequence[Growth]) -> Growth:
+    one, other = args
+    least = next((x.least for x, y in ((one, other), (other, one)) if x.least is not None and (y.most is None or y.most < x.least)), None)
+    return Growth(_larger((one.most, other.most)), least, _least_of([one.decay, other.decay]))
+
+
+def _choice(node: Node, args: Sequence[Growth]) -> Growth:
+    values = [a for a, n in zip(args, node.args, strict=True) if not n.boolean]
+    return Growth(_larger(v.most for v in values), _least_of([v.least for v in values]), _least_of([v.decay for v in values]))
+
+
+def _power(node: Node, args: Sequence[Growth]) -> Growth:
+    """x^n by whole n; that of a growing rank (1, p) is of the same rank."""
+    (x,), n = args, cast(int, node.attribute) if node.attribute is not None else 2
+    if n < 0:
+        return Growth(None if x.least is not None and x.decay is None else _UNKNOWN, None, _times(x.least, -n))
+    return Growth(_times(x.most, n), _times(x.least, n), _times(x.decay, n))
+
+
+def _times(rank: Rank | None, n: float) -> Rank | None:
+    return rank if rank is None or rank[0] else (0, n * rank[1])
+
+
+def _same(node: Node, args: Sequence[Growth]) -> Growth:
+    return args[0]
+
+
+_RULES: Final[dict[str, Callable[[Node, Sequence[Growth]], Growth]]] = {
+    "neg": _same, "abs": _same, "mul": _product, "absorb": _product, "div": _quotient, "add": _sum, "sub": _sum, "where": _choice,
+    "min": _choice, "max": _choice, "clamp": _choice, "ipow": _power, "square": _power, "settle": _same,
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_one(operator: Operator, argument: Growth) -> Growth:
+    """An operator of one argument: what it makes of one that grows in either direction, or vanishes."""
+    small = argument.decay if _vanishes_at_zero(operator) else None
+    if argument.most is None:
+        return Growth(_UNKNOWN if _has_pole(operator) else None, None, small)
+    both = [_far(operator, sign) for sign in (-1.0, 1.0)]
+    most = _larger(_composed(f, argument.most) for f in both if f is not None and f > (-1, 0.0) and f[0] >= 0)
+    growing = [f for f in both if f is not None and f[0] >= 0]
+    vanishing = [(-f[0] - 1, f[1]) for f in both if f is not None and f[0] < 0]
+    least = None if argument.least is None or len(growing) < 1 else min(_composed(f, argument.least) for f in growing)
+    far = None if argument.least is None or not vanishing else min(_composed(f, argument.least) for f in vanishing)
+    decay = far if small is None else small if not vanishing else _least_of([far, small])
+    return Growth(_UNKNOWN if _has_pole(operator) and argument.least is None else most, least, decay)
+
+
+def _composed(outer: Rank, inner: Rank) -> Rank:
+    if outer[0] == 0:
+        return _times(inner, outer[1]) or inner
+    return (outer[0] + inner[0], outer[1] * inner[1] if inner[0] == 0 else inner[1])
+
+
+@functools.cache
+def _far(operator: Operator, sign: float) -> Rank | None:
+    """How f(t) grows as t goes to -inf or inf, by its logarithm far out; None where it is bounded. One that vanishes as rank (k, p) is
+    (-k - 1, p); of one that oscillates and does not stay small nothing is known."""
+    with np.errstate(all="ignore"):
+        size = np.log(np.abs(np.asarray(operator.reference(sign * _FAR), np.float64)))
+        farther = np.abs(np.asarray(operator.reference(sign * _FARTHER), np.float64))
+    steps = np.diff(size)
+    if not np.isfinite(size).all() or not ((steps >= 0).all() or (steps <= 0).all()):
+        return None if (farther <= _SMALL).all() else _UNKNOWN
+    first, second = size[_HALF] - size[0], size[-1] - size[_HALF]
+    if max(abs(first), abs(second)) < _FLAT:
+        return None
+    power = round(2 * math.log2(max(abs(second / first), 1.0)) if first else 0.0) / 2
+    rank = (1, power) if power > 0 else (0, round(abs(float(second)) / math.log(2), 2))
+    return rank if second > 0 else (-rank[0] - 1, rank[1])
+
+
+@functools.cache
+def _vanishes_at_zero(operator: Operator) -> bool:
+    """Whether f(t) vanishes with t, at least in proportion."""
+    with np.errstate(all="ignore"):
+        small = np.abs(np.asarray(operator.reference(np.array([-1e-8, 0.0, 1e-8])), np.float64))
+    return bool(small[1] == 0 and small.max() < 1e-6)
+
+
+@functools.cache
+def _has_pole(operator: Operator) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.isinf(np.asarray(operator.reference(_NEAR), np.float64)).any())
+
+
+@functools.cache
+def _is_positive(operator: Operator) -> bool:
+    """Whether an operator of one argument is above zero everywhere, as exp is."""
+    with np.errstate(all="ignore"):
+        return bool((np.asarray(operator.reference(_NEAR), np.float64) > 0).all())
+
+
+def never_zero(node: Node) -> bool:
+    """Whether it is seen at once that a value has no zero at any finite x, in exact arithmetic."""
+    if node.name in ("mul", "absorb", "div"):
+        return all(map(never_zero, node.args)) if node.name != "div" else never_zero(node.args[0])
+    if node.name in ("neg", "ipow", "square", "settle"):
+        return never_zero(node.args[0])
+    if node.name == "add":
+        return any(_is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1]))
+    return _is_above_zero(node) or node.constant
+
+
+def _is_above_zero(node: Node) -> bool:
+    if node.operator == "constant":
+        return is_structural(node) and cast(float, node.attribute) > 0
+    if node.name == "add":
+        return any(_is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1]))
+    if node.name in ("mul", "div", "absorb"):
+        return all(map(_is_above_zero, node.args))
+    return not isinstance(node.operator, str) and node.operator.arity == 1 and node.attribute is None and _is_positive(node.operator)
+
+
+def _is_not_below_zero(node: Node) -> bool:
+    return _is_above_zero(node) or node.name in ("square", "abs", "sqrt") or (node.name == "ipow" and cast(int, node.attribute) % 2 == 0)
+
+
+def pole_free(node: Node) -> bool:
+    """Whether a value is finite at every finite x, in exact arithmetic, as far as can be seen."""
+    for current in topological([node], through_means=False):
+        if isinstance(current.operator, str) or current.boolean or current.constant:
+            continue
+        name, arity = current.operator.name, current.operator.arity
+        if name == "div" and not (never_zero(current.args[1]) or current.args[1].constant):
+            return False
+        if name in ("pow",) or (name == "ipow" and cast(int, current.attribute) < 0):
+            return False
+        if arity == 1 and name != "ipow" and _has_pole(current.operator):
+            return False
+    return True
+
+
+def is_bounded(node: Node) -> bool:
+    """Whether a value stays bounded at both ends, and has no pole."""
+    return pole_free(node) and all(growth(node, end).most is None for end in (-_INF, _INF))
+
+
+def tame(node: Node) -> bool:
+    """Whether it is seen at once that a value is never near 0: at least a structural constant."""
+    if node.name == "sqrt":
+        return tame(node.args[0])
+    return node.name == "add" and any(
+        a.operator == "constant" and _is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1])
+    )
+
+
+def at_most_linear(products: Sequence[tuple[Node, Node]]) -> bool:
+    """Whether products of functions of x alone, without constants of a program, grow no faster than x, so that none overflows first."""
+    return all(_is_linear(a, b, end) for a, b in products for end in (-_INF, _INF))
+
+
+def _is_linear(a: Node, b: Node, end: float) -> bool:
+    for node in topological([a, b]):
+        other_input = isinstance(node.attribute, Source) and node.attribute.name != "x"
+        if other_input or (isinstance(node.operator, str) and node.operator not in ("input", "constant")):
+            return False
+        if node.operator == "constant" and not node.boolean and not is_structural(node):
+            return False
+    ranks = [growth(node, end).most for node in (a, b)]
+    return pole_free(a) and pole_free(b) and all(r is None or r[0] == 0 for r in ranks) and sum(r[1] for r in ranks if r) <= 1
