@@ -252,9 +252,9 @@ class RunStore(Observer):
         return known[1]
 
     def save_hall(self, hall: Hall) -> None:
-        """Record the hall of fame, and write it as files."""
+        """Record the hall of fame, and write it as files. One without all baselines is not the end of the run, which can go on."""
         value = json.dumps(hall.to_json(), indent=2, allow_nan=False) + "\n"
-        if hall.complete:
+        if hall.complete and not hall.lacks_baselines:
             with self._writing():
                 self._flush()  # candidates that tuning made
                 self._connection.execute("INSERT OR REPLACE INTO about VALUES ('hall', ?)", (value,))

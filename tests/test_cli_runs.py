@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from fake_search import FakeScorer, Recorder
 from rich.console import Console
 
 from gp.cli import hall_table, main
 from gp.cli.hall_table import print_hall
+from gp.cli.run import _report
 from gp.evolution.config import Config
 from gp.evolution.engine import Engine, drive
 from gp.evolution.hall import Entry, Hall, Measured
 from gp.evolution.recall import RecallingScorer
+from gp.run import Run
 from gp.run_store import FILE, RunStore, read_hall
 
 CONFIG = Config(population=24, generations=3, islands=2, stages=2, tuned=0, finalists=6, hall=5, seed=3)
@@ -209,6 +212,16 @@ def test_a_win_on_the_data_of_the_search_alone_is_warned_of(monkeypatch: pytest.
         print_hall(dataclasses.replace(HALL, entries=(dataclasses.replace(ENTRY, unseen_difference=unseen),)), None)
         assert ("! 1" in stream.getvalue()) is ("! better than gelu on the data of the search alone" in stream.getvalue()) is warned
         assert "Results are in" not in stream.getvalue()
+
+
+def test_what_is_missing_is_said_and_the_status_is_not_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = _terminal(200, monkeypatch)
+    hall = dataclasses.replace(HALL, missing={"gelu": "took longer than 30 s", "sin(x)": "the worker crashed (SIGKILL)"})
+    with pytest.raises(typer.Exit) as end:
+        _report(Run(Config(), hall, Path("there"), stopped=False), as_json=False)
+    assert end.value.exit_code == 1
+    assert "Missing: gelu: took longer than 30 s\nMissing: sin(x): the worker crashed (SIGKILL)\ngp resume there" in stream.getvalue()
+    _report(Run(Config(), HALL, Path("there"), stopped=False), as_json=False)  # negative control
 
 
 def test_nothing_in_the_hall(monkeypatch: pytest.MonkeyPatch) -> None:

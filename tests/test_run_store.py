@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -12,15 +13,16 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from fake_search import FakeScorer
 
 from gp.cli import main
-from gp.evolution.cascade import Batch
+from gp.evolution.cascade import Batch, Result
 from gp.evolution.config import Config
+from gp.evolution.hall import Hall, Measured, text_by_name
 from gp.evolution.recall import RecallingScorer
 from gp.lab.measure import SeedResult
 from gp.run_store import FILE, RunDirectoryError, RunStore, read_about, read_best, read_hall, read_progress
@@ -96,6 +98,28 @@ def test_killed_again_and_again_it_ends_the_same(whole: Path, tmp_path: Path) ->
     assert rows(tmp_path / "run") == rows(whole)
     query = "SELECT measurement, text, seed, inside, outside, failure FROM results ORDER BY measurement, text, seed"
     assert rows(tmp_path / "run", query) == rows(whole, query)
+
+
+def children(process: int) -> list[int]:
+    """The workers of a run."""
+    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the children of a process are read from /proc")
+def test_workers_killed_one_after_another_change_nothing(whole: Path, tmp_path: Path) -> None:
+    """From the first, while gelu is measured, to the finals."""
+    process = command("run", *SMALL, "--out", "run", cwd=tmp_path)
+    total = measured(whole)
+    killed = 0
+    for least in (0, 2, total // 2, total - 12):
+        while measured(tmp_path / "run") < least or not (workers := children(process.pid)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(workers[-1], signal.SIGKILL)
+        killed += 1
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors, killed) == (0, "", 4)
+    assert (tmp_path / "run" / "hall_of_fame.json").read_bytes() == (whole / "hall_of_fame.json").read_bytes()
 
 
 def test_a_finished_run_trains_nothing_more(whole: Path, tmp_path: Path) -> None:
@@ -182,6 +206,28 @@ def test_a_scorer_is_asked_for_what_is_not_on_record_alone(store: RunStore) -> N
     assert second == list(FakeScorer().measure(batch))
     list(recalling.measure(Batch("quick", CONFIG.tuning, ((texts[0], 1),))))
     assert scorer.tasks[-1] == ("quick", "sin(x)", 1)
+
+
+def test_a_failure_of_a_baseline_is_not_on_record(store: RunStore) -> None:
+    gelu = text_by_name("gelu")
+    batch = Batch("quick", CONFIG.tuning, ((gelu, 0), ("sin(x)", 0)))
+
+    class Killed(FakeScorer):
+        def measure(self, batch: Batch) -> Generator[Result]:
+            yield from (Failure("the worker crashed (SIGKILL)") for _ in batch.tasks)
+
+    assert [type(r) for r in RecallingScorer(Killed(), store).measure(batch)] == [Failure, Failure]
+    again = FakeScorer()
+    assert [type(r) for r in RecallingScorer(again, store).measure(batch)] == [SeedResult, Failure]
+    assert again.texts("quick") == [gelu]
+
+
+def test_a_hall_without_a_baseline_is_not_the_end(store: RunStore, tmp_path: Path) -> None:
+    hall = Hall((), (), True, 0, Measured((100,), 20, 0.1), {"gelu": "the worker crashed (SIGKILL)"})
+    store.save_hall(hall)
+    assert read_hall(tmp_path / "run") is None
+    store.save_hall(dataclasses.replace(hall, missing={}))
+    assert read_hall(tmp_path / "run") is not None
 
 
 def test_an_interrupted_batch_keeps_what_came(store: RunStore) -> None:

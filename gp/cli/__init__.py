@@ -33,7 +33,8 @@ for _command in (catalogue, show, check, bench, data, lab, compare, run, runs, d
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`arguments`: those of the process by default) and give its exit status.
 
-    0: done; 2: bad input, with one message on standard error; 130: interrupted. With GP_DEBUG set, an error is raised as it is.
+    0: done; 1: something is missing; 2: bad input, with one message on standard error; 130: interrupted. With GP_DEBUG set, an error is
+    raised as it is.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -50,6 +50,10 @@ def print_hall(hall: Hall, folder: Path | None) -> None:
             out.print(_WARNING)
     else:
         out.print("No function was found that passes the gate: none fits its training data.")
+    for name, reason in hall.missing.items():
+        out.print(f"Missing: {name}: {reason}", soft_wrap=True)
+    if hall.lacks_baselines and folder is not None:
+        out.print(f"gp resume {folder} measures the known functions again that are missing.", soft_wrap=True)
     if folder is not None:
         out.print(f"Results are in {folder}", soft_wrap=True)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gp.evolution.engine import Engine, Observer
     from gp.run import Run, Watch
 
+_INCOMPLETE: Final = 1
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
@@ -69,6 +70,7 @@ def run(
     """
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.cli.starting_points import with_seeds  # noqa: PLC0415
+    from gp.evolution.cascade import ReferenceFailure  # noqa: PLC0415
     from gp.evolution.config import ConfigError  # noqa: PLC0415
     from gp.evolution.evaluator import Evaluator  # noqa: PLC0415
     from gp.evolution.settings import configure, to_toml  # noqa: PLC0415
@@ -90,6 +92,8 @@ def run(
             done = execute(settings, store, evaluator, _watch(View(quiet, json_, log, tensorboard)))
     except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
+    except ReferenceFailure as error:
+        raise CommandError(f"{error}; gp resume {folder} tries again") from error
     _report(done, json_)
 
 
@@ -109,6 +113,7 @@ def resume(
     fame is shown.
     """
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.evolution.cascade import ReferenceFailure  # noqa: PLC0415
     from gp.run import go_on  # noqa: PLC0415
     from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
 
@@ -119,6 +124,8 @@ def resume(
             done = go_on(store, device, workers, _watch(View(quiet, json_, log, tensorboard)), warn)
     except RunDirectoryError as error:
         raise CommandError(str(error)) from error
+    except ReferenceFailure as error:
+        raise CommandError(f"{error}; gp resume {folder} tries again") from error
     _report(done, json_)
 
 
@@ -135,7 +142,7 @@ def _watch(view: View) -> Watch:
 
 
 def _report(run: Run, as_json: bool) -> None:
-    """Print the hall of fame, and end with status 130 if the search was interrupted."""
+    """Print the hall of fame, and end with status 130 if the search was interrupted, with 1 if something in the hall is missing."""
     if as_json:
         typer.echo(json.dumps({**run.hall.to_json(), "directory": str(run.folder)}, indent=2, allow_nan=False))
     else:
@@ -144,6 +151,8 @@ def _report(run: Run, as_json: bool) -> None:
         print_hall(run.hall, run.folder)
     if run.stopped:
         raise typer.Exit(_INTERRUPTED)
+    if run.hall.missing:
+        raise typer.Exit(_INCOMPLETE)
 
 
 @contextlib.contextmanager
