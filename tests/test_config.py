@@ -19,7 +19,8 @@ from gp.evolution.config import CHOICES, KEYS, OPTIONAL, REAL, SWITCHES, TABLES,
 from gp.evolution.productions import all_productions
 from gp.evolution.settings import PRESETS, configure, read_toml, to_toml
 from gp.evolution.space import Learnable
-from gp.run_store import RunStore, read_about
+from gp.run_reading import read_about
+from gp.run_store import RunStore
 
 FOLDER = Path(__file__).parents[1] / "gp" / "evolution" / "presets"
 VALUES: dict[str, st.SearchStrategy[Any]] = {

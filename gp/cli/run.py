@@ -75,7 +75,8 @@ def run(
     from gp.evolution.evaluator import Evaluator  # noqa: PLC0415
     from gp.evolution.settings import configure, to_toml  # noqa: PLC0415
     from gp.run import execute  # noqa: PLC0415
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
+    from gp.run_file import RunDirectoryError  # noqa: PLC0415
+    from gp.run_store import RunStore  # noqa: PLC0415
 
     options = {
         "seed": seed, "population": population, "generations": generations, "steps": steps, "strategy": strategy, "workers": workers,
@@ -115,7 +116,8 @@ def resume(
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.evolution.cascade import ReferenceFailure  # noqa: PLC0415
     from gp.run import go_on  # noqa: PLC0415
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
+    from gp.run_file import RunDirectoryError  # noqa: PLC0415
+    from gp.run_store import RunStore  # noqa: PLC0415
 
     if workers is not None and workers < 1:
         raise CommandError(f"--workers must be 1 or more, not {workers}")
