@@ -12,6 +12,7 @@ import typer
 
 from gp.cli import bench, catalogue, check, compare, data, doctor, lab, run, runs, show
 from gp.cli.errors import explain
+from gp.cli.plain import say
 
 # The class of all mistakes in options and arguments, which typer does not name itself (click, where that is comes from, varies).
 _UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    typer.echo(f"gp: {message}", err=True)
+    say(f"gp: {message}", error=True)
     return _BAD_INPUT
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gp.cli.errors import CommandError
+from gp.cli.plain import say
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +31,13 @@ def check(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Fi
         try:
             build(parse(_read_standard_input() if file == "-" else read_file(Path(file))))
         except DSLError as error:
-            typer.echo(f"{name}: {error}", err=True)
+            say(f"{name}: {error}", error=True)
             wrong += 1
         except CommandError as error:
-            typer.echo(f"gp check: {error}", err=True)
+            say(f"gp check: {error}", error=True)
             wrong += 1
         else:
-            typer.echo(f"{name}: ok")
+            say(f"{name}: ok")
     if wrong:
         raise typer.Exit(2)
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gp.cli.console import console
+from gp.cli.console import SafeConsole, console
 from gp.evolution.hall import Difference, Entry, Hall
 
 _PIPE: Final = 200  # columns where there is no terminal: formulas are long
@@ -60,7 +60,7 @@ def print_hall(hall: Hall, folder: Path | None) -> None:
 
 def roomy_console() -> Console:
     """The console for tables with formulas: as wide as the terminal, and wider than others in a pipe."""
-    return console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
+    return console() if console().is_terminal else SafeConsole(width=_PIPE)
 
 
 def _columns(width: int) -> list[tuple[str, Callable[[Entry], str]]]:

@@ -23,6 +23,7 @@ from gp.cli.lab_options import (
     read_measurement,
     read_programs,
 )
+from gp.cli.plain import say
 
 if TYPE_CHECKING:
     from gp.cli.lab_report import Report, Row
@@ -99,4 +100,4 @@ def _show(report: Report, json_: Path | None, plot: Path | None) -> None:
     print_table(report)
     for path in (json_, plot):
         if path is not None:
-            typer.echo(f"wrote {path}")
+            say(f"wrote {path}")

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-
+from gp.cli.console import SafeConsole
 from gp.cli.errors import CommandError
 from gp.cli.live import LiveView
 from gp.cli.output import check_output
@@ -43,7 +42,7 @@ def watching(engine: Engine, view: View) -> Iterator[list[Observer]]:
         if view.tensorboard is not None:
             observers.append(entered.enter_context(_tensorboard(view.tensorboard, engine)))
         if not view.quiet:
-            console = Console(stderr=view.to_stderr, highlight=False, markup=False, emoji=False)
+            console = SafeConsole(stderr=view.to_stderr)
             if console.is_terminal and not console.is_dumb_terminal:
                 observers.append(entered.enter_context(LiveView(engine, console)))
             else:

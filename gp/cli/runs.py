@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from gp.cli.errors import CommandError
+from gp.cli.plain import escaped
 
 if TYPE_CHECKING:
     from gp.evolution.config import Config
@@ -71,7 +72,7 @@ def top(
     elif csv_:
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else _FOUND, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: escaped(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows)
     elif hall is None or pareto:
         _print_rows(title, rows, f"Running, generation {generations}: no function has been found yet" if running else _NOTHING)
     else:
