@@ -20,11 +20,14 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Final
+
+from kernels.cache_folder import CacheWarning
 
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _START_LIMIT: Final = 60.0  # seconds for a worker to start and prepare; only then does the time of its first job run
@@ -226,6 +229,7 @@ def cores() -> int:
 def serve(descriptor: int, prepare: str, memory: int) -> None:
     """The life of a worker: a message that it is ready, then jobs in and results out, until the other end closes."""
     connection = Connection(descriptor)
+    warnings.simplefilter("ignore", CacheWarning)  # the parent has said so, once for all
     if prepare:
         _named(prepare)()
     if memory and sys.platform == "linux":

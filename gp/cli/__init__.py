@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final, cast
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Final, TextIO, cast
 
 import typer
 
 from gp.cli import bench, catalogue, check, compare, data, doctor, lab, run, runs, show
-from gp.cli.errors import explain
+from gp.cli.errors import explain, warn
 from gp.cli.plain import say
+from kernels.cache_folder import CacheWarning
 
 # The class of all mistakes in options and arguments, which typer does not name itself (click, where that is comes from, varies).
 _UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
@@ -41,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a curve on an ASCII terminal is question marks, not a traceback
     try:
-        status = app(args=arguments, prog_name="gp", standalone_mode=False)
+        with _warnings_in_a_line():
+            status = app(args=arguments, prog_name="gp", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except _UsageError as error:
@@ -54,6 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(message)
     return status if isinstance(status, int) else 0
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Show what is said of the cache as other messages are, without a place in our source."""
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+        ) -> None:
+            if issubclass(category, CacheWarning):
+                warn(str(message))
+            else:
+                before(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def _fail(message: str) -> int:

@@ -16,6 +16,7 @@ from kernels.cache import default_cache
 from kernels.host import host
 from kernels.llvm_launch import _openmp
 from kernels.module import activation
+from kernels.numba_cache import numba_entries
 
 _DISTRIBUTIONS: Final = ("torch", "triton", "llvmlite", "numba", "numpy", "scipy", "lark", "matplotlib")
 _FEATURES: Final = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512fp16", "neon", "sve", "bf16", "fullfp16")
@@ -80,14 +81,16 @@ def _processors() -> int:
 
 def _cache() -> dict[str, Any]:
     cache = default_cache()
+    problem = cache.problem()
     files = [f for f in cache.folder.rglob("*") if f.is_file()] if cache.folder.is_dir() else []
-    standing = next((p for p in (cache.folder, *cache.folder.absolute().parents) if p.exists()), cache.folder)
     return {
         "folder": str(cache.folder),
         "files": len(files),
         "bytes": sum(f.stat().st_size for f in files),
         "limit_bytes": cache.limit_bytes,
-        "writable": standing.is_dir() and os.access(standing, os.W_OK | os.X_OK),
+        "writable": not problem,
+        "problem": problem or None,
+        "damaged": len(cache.damaged()) + len(numba_entries().damaged()),
     }
 
 
