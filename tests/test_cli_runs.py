@@ -256,3 +256,7 @@ def test_nothing_in_the_hall(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = _terminal(80, monkeypatch)
     print_hall(dataclasses.replace(HALL, entries=()), Path("there"))
     assert stream.getvalue() == ("No function was found that passes the gate: none fits its training data.\nResults are in there\n")
+    stream = _terminal(80, monkeypatch)
+    print_hall(dataclasses.replace(HALL, entries=(), complete=False), Path("there"))
+    expected = "Interrupted before any function was found that fits its training data. gp resume there goes on.\nResults are in there\n"
+    assert stream.getvalue() == expected

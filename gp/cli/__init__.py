@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import importlib.metadata
 import io
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Final, TextIO, cast
+from typing import Annotated, Final, TextIO, cast
 
 import typer
 
@@ -22,6 +24,16 @@ _UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"actgp {importlib.metadata.version('actgp')}")
+        except importlib.metadata.PackageNotFoundError:
+            typer.echo("actgp, from a folder and not installed")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="gp",
     help="Activation functions: written in a small language, compiled to fused kernels, discovered by evolution.",
@@ -32,6 +44,15 @@ app = typer.Typer(
 )
 for _command in (catalogue, show, check, bench, data, lab, compare, run, runs, doctor):
     _command.register(app)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and do nothing.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Activation functions: written in a small language, compiled to fused kernels, discovered by evolution."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _warnings_in_a_line():
             status = app(args=arguments, prog_name="gp", standalone_mode=False)
+            sys.stdout.flush()  # here, where a full disk can be told of
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except _UsageError as error:
@@ -53,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _BAD_INPUT
         return _fail(_usage_message(cast(typer.BadParameter, error)))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _drop_output()
+            return _fail(f"the output cannot be written: {error.strerror}")
         message = explain(error)
         if message is None or os.environ.get("GP_DEBUG"):
             raise
@@ -76,6 +101,12 @@ def _warnings_in_a_line() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+def _drop_output() -> None:
+    """Send what is still to be written to standard output nowhere: Python would try again as it ends, and fail again."""
+    with contextlib.suppress(io.UnsupportedOperation):  # it is no file, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:

@@ -74,7 +74,8 @@ def show_data(
     """Formula, ranges, sizes and statistics of a data set, and its points: the target against each input.
 
     A CSV file has columns of numbers: inputs, y (the target), and split (train, id or ood). A Python file has a list FAMILY of
-    gp.lab.data.Instance. Any equation of the Feynman list can be had both ways, as in: gp data show feynman-up-III.15.12
+    gp.lab.data.Instance; it is run as the program it is, so name only files that you trust. Any equation of the Feynman list can be
+    had both ways, as in: gp data show feynman-up-III.15.12
     """
     if plot is not None:
         check_output("--plot", plot, PICTURES)

@@ -48,8 +48,11 @@ def print_hall(hall: Hall, folder: Path | None) -> None:
         out.print(_LEGEND.format(seeds=len(hall.measured.seeds), steps=hall.measured.steps))
         if any(entry.wins_here_alone for entry in hall.entries):
             out.print(_WARNING)
-    else:
+    elif hall.complete:
         out.print("No function was found that passes the gate: none fits its training data.")
+    else:
+        goes_on = "" if folder is None else f" gp resume {folder} goes on."
+        out.print(f"Interrupted before any function was found that fits its training data.{goes_on}", soft_wrap=True)
     for name, reason in hall.missing.items():
         out.print(f"Missing: {name}: {reason}", soft_wrap=True)
     if hall.lacks_baselines and folder is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from gp.cli.console import SafeConsole
-from gp.cli.errors import CommandError
+from gp.cli.errors import CommandError, warn
 from gp.cli.live import LiveView
 from gp.cli.output import check_output
 from gp.cli.pace import PHASES
@@ -38,7 +38,7 @@ def watching(engine: Engine, view: View) -> Iterator[list[Observer]]:
         observers: list[Observer] = []
         if view.log is not None:
             check_output("--log", view.log)
-            observers.append(entered.enter_context(EventLog(view.log, engine)))
+            observers.append(entered.enter_context(EventLog(view.log, engine, warn)))
         if view.tensorboard is not None:
             observers.append(entered.enter_context(_tensorboard(view.tensorboard, engine)))
         if not view.quiet:

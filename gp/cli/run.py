@@ -115,16 +115,17 @@ def resume(
     """
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.evolution.cascade import ReferenceFailure  # noqa: PLC0415
+    from gp.evolution.config import ConfigError, check  # noqa: PLC0415
     from gp.run import go_on  # noqa: PLC0415
     from gp.run_file import RunDirectoryError  # noqa: PLC0415
     from gp.run_store import RunStore  # noqa: PLC0415
 
-    if workers is not None and workers < 1:
-        raise CommandError(f"--workers must be 1 or more, not {workers}")
     try:
+        if workers is not None:
+            check("workers", workers)
         with RunStore.resume(folder) as store:
             done = go_on(store, device, workers, _watch(View(quiet, json_, log, tensorboard)), warn)
-    except RunDirectoryError as error:
+    except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
     except ReferenceFailure as error:
         raise CommandError(f"{error}; gp resume {folder} tries again") from error
