@@ -18,6 +18,7 @@ from rich.progress import Progress as Bar
 from gp.cli.console import SafeConsole
 from gp.cli.errors import CommandError
 from gp.cli.plain import say
+from gp.cli.restoring import restoring
 from gp.lab.data import DataError
 from gp.lab.evaluation import OnSeed, known
 from gp.lab.measure import Method
@@ -67,13 +68,16 @@ class LiveProgress(Progress):
         )  # fmt: skip
         self._task = self._bar.add_task(f"{'starting':<{_NAME}}", total=self.total, completed=known, left="")
         self._start = time.monotonic()
+        self._restoring = restoring(console, screen=False)
 
     def __enter__(self) -> LiveProgress:
+        self._restoring.__enter__()
         self._bar.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.__exit__(kind, error, trace)
+        self._restoring.__exit__(kind, error, trace)
 
     def _measured(self, text: str) -> None:
         name = next((self._names[t] for t, left in self._left.items() if left), self._names[text])

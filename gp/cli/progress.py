@@ -14,6 +14,7 @@ from gp.cli.errors import CommandError, warn
 from gp.cli.live import LiveView
 from gp.cli.output import check_output
 from gp.cli.pace import PHASES
+from gp.cli.restoring import restoring
 from gp.event_log import EventLog
 from gp.evolution.cascade import Batch
 from gp.evolution.engine import Engine, Observer
@@ -44,6 +45,7 @@ def watching(engine: Engine, view: View) -> Iterator[list[Observer]]:
         if not view.quiet:
             console = SafeConsole(stderr=view.to_stderr)
             if console.is_terminal and not console.is_dumb_terminal:
+                entered.enter_context(restoring(console, screen=True))
                 observers.append(entered.enter_context(LiveView(engine, console)))
             else:
                 observers.append(Lines(engine, sys.stderr if view.to_stderr else sys.stdout))
