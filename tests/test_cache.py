@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gp.cli import diagnosis, main
 from kernels.cache import DiskCache, default_cache
 from kernels.cache_folder import CacheWarning, _without_home, cache_folder
 
@@ -161,6 +162,32 @@ def test_damaged_entries_are_counted(tmp_path: Path) -> None:
     victim = sorted(tmp_path.glob("*.entry"))[1]
     victim.write_bytes(victim.read_bytes()[:-1])
     assert cache.damaged() == [victim]
+
+
+def test_doctor_says_what_is_the_matter_with_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(diagnosis, "default_cache", lambda: DiskCache(tmp_path))
+    monkeypatch.setattr(diagnosis, "numba_entries", lambda: DiskCache(tmp_path / "numba"))
+    for cache in (DiskCache(tmp_path), DiskCache(tmp_path / "numba")):
+        cache.put("key", b"payload")
+        _only_entry(cache.folder).write_bytes(b"cut")
+    found = diagnosis._cache()
+    assert (found["writable"], found["problem"], found["damaged"]) == (True, None, 2)
+    monkeypatch.setattr(diagnosis, "diagnose", lambda: {**BARE, "cache": diagnosis._cache()})
+    assert main(["doctor"]) == 0
+    assert "damaged files, which are made again: 2" in capsys.readouterr().out
+    tmp_path.chmod(0o777)
+    assert main(["doctor"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "NOT USED, so that every process compiles again: " in printed
+    assert f"mend it with: chmod go-w {tmp_path}" in printed
+
+
+BARE = {
+    "versions": {}, "cpu": {"name": "", "llvm": "", "lanes": 8, "features": []}, "devices": [], "environment": {},
+    "threads": {"torch": 1, "available": 1, "openmp": True}, "backends": {"llvm": {"usable": True, "detail": ""}},
+}  # fmt: skip
 
 
 def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
