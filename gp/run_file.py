@@ -89,7 +89,18 @@ def read(path: Path, table: str) -> list[Row]:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
     with contextlib.closing(connection):
         connection.text_factory = _text
+        _check_format(connection, path)
         return list(get(connection, path, table))
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise RunDirectoryError unless the file has the tables of this version; those of earlier ones have no checksums."""
+    try:
+        found = connection.execute("SELECT value FROM about WHERE name = 'format'").fetchone()
+    except _UNREADABLE as error:
+        raise RunDirectoryError(f"cannot read {path}: {error}") from error
+    if found != (FORMAT,):
+        raise RunDirectoryError(f"{path} has the format {found and found[0]!r}; this version reads {FORMAT!r}")
 
 
 def verify(connection: sqlite3.Connection, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gp.evolution.config import Config, ConfigError
 from gp.evolution.hall import Hall
-from gp.run_file import FILE, FORMAT, RunDirectoryError, read
+from gp.run_file import FILE, RunDirectoryError, read
 
 LOCK: Final = "run.lock"
 _NEEDED: Final = ("config", "versions", "code")
@@ -36,8 +36,6 @@ def read_about(folder: Path) -> dict[str, str]:
     """What a run's record says of itself. Raises RunDirectoryError where there is no record that can be read."""
     path = folder / FILE
     about: dict[str, str] = dict(read(path, "about"))
-    if about.get("format") != FORMAT:
-        raise RunDirectoryError(f"{path} has the format {about.get('format')!r}; this version reads {FORMAT!r}")
     if missing := [name for name in _NEEDED if name not in about]:
         raise RunDirectoryError(f"{path} is damaged: {missing[0]} is missing; take it from a copy, or begin a new run")
     return about

@@ -146,6 +146,11 @@ def default_cache() -> DiskCache:
     return DiskCache(cache_folder())
 
 
+def numba_entries() -> DiskCache:
+    """Where the machine code of numba's functions is: apart from kernels, of which there are so many that it would leave first."""
+    return DiskCache(default_cache().folder / "numba")
+
+
 def _pack(key: str, payload: bytes) -> bytes:
     name = key.encode()
     content = len(name).to_bytes(_LENGTH, "little") + name + payload

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numba
 from numba.core import caching, compiler, serialize
 
-from kernels.cache import DiskCache, default_cache
+from kernels.cache import DiskCache, numba_entries
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -30,11 +30,6 @@ def compiled(function: F) -> F:
     dispatcher._cache = _Kept(function)  # as `cache=True` does with a cache of numba's own
     result: F = dispatcher
     return result
-
-
-def numba_entries() -> DiskCache:
-    """Where the machine code is: apart from kernels, of which there are so many that it would leave with the oldest of them."""
-    return DiskCache(default_cache().folder / "numba")
 
 
 class _Kept(caching._Cache):  # type: ignore[misc]

@@ -227,7 +227,7 @@ sys.exit(main(["lab", "x*tanh(x)", "--fidelity", "quick", "--workers", "2"]))
 """
 
 
-@pytest.mark.parametrize("trouble", ["full disk", "file", "others"])
+@pytest.mark.parametrize("trouble", ["full disk", "file", "others", "others below"])
 def test_without_a_cache_the_lab_works_and_says_so_once(tmp_path: Path, trouble: str) -> None:
     place = tmp_path / "cache"
     if trouble == "file":
@@ -235,6 +235,9 @@ def test_without_a_cache_the_lab_works_and_says_so_once(tmp_path: Path, trouble:
     else:
         place.mkdir()
         place.chmod(0o777 if trouble == "others" else 0o700)
+        if trouble == "others below":
+            (place / "numba").mkdir()
+            (place / "numba").chmod(0o777)
     done = _python(FULL + LAB if trouble == "full disk" else LAB, GP_CACHE_DIR=str(place))
     assert done.returncode == 0, done.stderr
     assert "no score" not in done.stdout

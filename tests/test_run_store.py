@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -324,6 +325,9 @@ def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtu
     sqlite3.connect(tmp_path / "half" / FILE).close()
     with RunStore.create(tmp_path / "old", CONFIG) as store:
         put(store._connection, "about", [("format", "run/0")])
+    (tmp_path / "older").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "older" / FILE)) as earlier:
+        earlier.executescript("CREATE TABLE about (name TEXT, value TEXT); INSERT INTO about VALUES ('format', 'run/2')")
     with RunStore.create(tmp_path / "other", CONFIG) as store:
         put(store._connection, "about", [("code", "another")])
     expected = {
@@ -331,6 +335,7 @@ def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtu
         "damaged": "cannot read",
         "half": "cannot read",
         "old": "has the format 'run/0'; this version reads 'run/3'",
+        "older": "has the format 'run/2'; this version reads 'run/3'",
         "other": "was begun by another version of the program",
         "missing": "there is no run in",
     }

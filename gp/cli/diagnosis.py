@@ -12,11 +12,10 @@ from typing import Any, Final
 import llvmlite.binding as llvm
 import torch
 
-from kernels.cache import default_cache
+from kernels.cache import default_cache, numba_entries
 from kernels.host import host
 from kernels.llvm_launch import _openmp
 from kernels.module import activation
-from kernels.numba_cache import numba_entries
 
 _DISTRIBUTIONS: Final = ("torch", "triton", "llvmlite", "numba", "numpy", "scipy", "lark", "matplotlib")
 _FEATURES: Final = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "avx512fp16", "neon", "sve", "bf16", "fullfp16")
@@ -81,7 +80,7 @@ def _processors() -> int:
 
 def _cache() -> dict[str, Any]:
     cache = default_cache()
-    problem = cache.problem()
+    problem = cache.problem() or numba_entries().problem()
     files = [f for f in cache.folder.rglob("*") if f.is_file()] if cache.folder.is_dir() else []
     return {
         "folder": str(cache.folder),
