@@ -14,7 +14,8 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from gp.run_store import FILE, RunDirectoryError, read_about
+from gp.run_file import FILE, RunDirectoryError
+from gp.run_reading import read_about
 
 _SETTINGS: Final = (
     *("--population", "16", "--generations", "4", "--steps", "40", "--seed", "7", "--workers", "2", "--quiet"),

@@ -11,7 +11,6 @@ import json
 import resource
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +20,12 @@ from bench.search import Instant
 from gp.evolution.config import Config
 from gp.evolution.engine import Engine, Observer, drive
 from gp.evolution.recall import RecallingScorer
+from gp.run_file import FILE, put, read
+from gp.run_reading import read_about
 from gp.run_store import RunStore
 
 _KEYS: Final = 4  # of a candidate that is trained: spelling, structure, two fingerprints
-_COLUMNS: Final = (
-    "generation, island, origin, parents, text, structure, keys, cost, size, stages, difference, differences, score, stopped, reason"
-)
+_KEYS_COLUMN: Final = 7
 
 
 class Stop(Observer):
@@ -53,17 +52,14 @@ def fill(store: RunStore, engine: Engine, count: int) -> None:
     """Copy a candidate's row again and again, with other numbers and keys."""
     rng = np.random.default_rng(0)
 
-    def rows() -> Iterator[tuple[int, bytes]]:
-        for k in range(count):
-            yield engine.made + k, rng.integers(-(2**63), 2**63, _KEYS).tobytes()
-
-    others = _COLUMNS.replace("keys, ", "")
-    query = f"INSERT INTO candidates (number, keys, {others}) SELECT ?, ?, {others} FROM candidates WHERE reason IS NULL LIMIT 1"
+    template = next(row for row in read(store.folder / FILE, "candidates") if row[-1] is None)
+    state = json.loads(read_about(store.folder)["state"])
+    state["made"] += count
     store._connection.execute("BEGIN")
-    store._connection.executemany(query, rows())
-    found = json.loads(store._connection.execute("SELECT value FROM about WHERE name = 'state'").fetchone()[0])
-    found["made"] += count
-    store._connection.execute("UPDATE about SET value = ? WHERE name = 'state'", (json.dumps(found),))
+    for k in range(count):
+        keys = rng.integers(-(2**63), 2**63, _KEYS).tobytes()
+        put(store._connection, "candidates", [(engine.made + k, *template[1:_KEYS_COLUMN], keys, *template[_KEYS_COLUMN + 1 :])])
+    put(store._connection, "about", [("state", json.dumps(state))])
     store._connection.execute("COMMIT")
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.measure import Row, Target, exactly, print_rows
 from gp.evolution.hall import Entry
 from gp.run import Run, resume, search
-from gp.run_store import FILE
+from gp.run_file import FILE
 from gp.timing import Spread
 
 _STRATEGIES: Final = ("gp", "random")

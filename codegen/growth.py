@@ -97,7 +97,8 @@ def _together(a: Rank | None, b: Rank | None) -> Rank | None:
 def _product(node: Node, args: Sequence[Growth]) -> Growth:
     one, other = args
     decays = [x.decay for x, y in ((one, other), (other, one)) if x.decay is not None and (y.most is None or y.most < x.decay)]
-    least = other.least if one.fixed else one.least if other.fixed else None
+    both = _together(one.least, other.least) if one.least is not None and other.least is not None else None
+    least = other.least if one.fixed else one.least if other.fixed else both
     return Growth(_together(one.most, other.most), least, _larger(decays))
 
 

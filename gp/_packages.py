@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,10 @@ def check_packages() -> None:
         # A package without __init__.py may lie in several folders; a module that is one file lies in none.
         found = [Path(folder).resolve() for folder in spec.submodule_search_locations or [spec.origin or name]]
         if root / name not in found:
+            beside = not sys.flags.safe_path and found[0].parent == Path(sys.path[0]).resolve()
+            near = ", beside your script or where you are; rename it, start Python with -P (python -P ...)," if beside else ";"
             raise ImportError(
-                f"actgp needs its own package '{name}' from {root}, but Python finds another one at {found[0]}; "
-                f"uninstall what it belongs to (perhaps: pip uninstall {name}), or put {root} before it on the path (PYTHONPATH)"
+                f"actgp needs its own package '{name}' from {root}, but Python finds another one at {found[0]}{near} "
+                f"uninstall what it belongs to (perhaps: pip uninstall {name}), "
+                f"or put {root} before it on the path (PYTHONPATH)"
             )

@@ -22,7 +22,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +33,7 @@ from gp.evolution.candidate import Candidate
 from gp.evolution.cascade import Batch, Result
 from gp.evolution.engine import Engine
 from gp.evolution.hall import unfinished
+from gp.lab.pool import warn
 from gp.tally import Summary, Tally
 from gp.workers import Failure
 
@@ -41,10 +42,12 @@ _SCORE: Final = ("score", "families", "inward", "outward", "fit", "ood_loss", "d
 
 class EventLog(Tally):
     """Writes a file; a context, in which a line is on disk as soon as something happens. Raises OSError, with the file's name, where it
-    cannot be written."""
+    cannot be opened. One that cannot be written any more is given up, and the run goes on; at the end `say` is told so."""
 
-    def __init__(self, path: Path, engine: Engine) -> None:
+    def __init__(self, path: Path, engine: Engine, say: Callable[[str], None] = warn) -> None:
         super().__init__(engine)
+        self._say = say
+        self._lost: OSError | None = None
         self._path = path
         self._start = self._batch_start = time.monotonic()
         self._failures = 0
@@ -67,6 +70,8 @@ class EventLog(Tally):
                 self._write("finished", stopped=engine.hall is None, hall=hall.to_json())
         finally:
             self._file.close()
+            if self._lost is not None:
+                self._say(f"{self._path}: the event log is not whole: {self._lost.strerror}")
 
     def rejected(self, candidate: Candidate) -> None:
         self._write("rejected", **_lineage(candidate))
@@ -115,10 +120,10 @@ class EventLog(Tally):
 
     def _write_bytes(self, data: bytes) -> None:
         try:
-            while data:  # the last bytes that a disk has room for are written, and then it says that it is full
+            while data and self._lost is None:  # the last bytes that a disk has room for are written, and then it says that it is full
                 data = data[self._file.write(data) :]
         except OSError as error:
-            raise OSError(error.errno, f"cannot write the event log: {error.strerror}", str(self._path)) from error
+            self._lost = error
 
 
 def _is_torn(path: Path) -> bool:

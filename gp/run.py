@@ -24,7 +24,8 @@ from gp.evolution.recall import RecallingScorer
 from gp.evolution.settings import configure
 from gp.lab.devices import AUTO
 from gp.lab.pool import warn
-from gp.run_store import RunStore, read_hall
+from gp.run_reading import read_hall
+from gp.run_store import RunStore
 
 Watch = Callable[[Engine], "contextlib.AbstractContextManager[Iterable[Observer]]"]
 

@@ -18,11 +18,11 @@ import json
 import platform
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -33,51 +33,17 @@ from gp.evolution.cascade import Result
 from gp.evolution.config import Config
 from gp.evolution.engine import Engine, Observer, named_in
 from gp.evolution.genome import genome
-from gp.evolution.hall import Entry, Hall
+from gp.evolution.hall import Hall
+from gp.hall_files import hall_text, write_hall
 from gp.lab.measure import SeedResult, lab_fingerprint
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
+from gp.run_file import FILE, FORMAT, Row, RunDirectoryError, close, get, make_tables, put, verify, writable
+from gp.run_reading import LOCK, read_about, read_config
 from gp.workers import Failure
 from kernels.fingerprint import fingerprint
 
-FILE: Final = "run.sqlite"
-_FORMAT: Final = "run/2"
-_SCHEMA: Final = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE candidates (
-    number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, island INTEGER NOT NULL, origin TEXT NOT NULL, parents TEXT NOT NULL,
-    text TEXT NOT NULL, structure INTEGER NOT NULL, keys BLOB NOT NULL, cost INTEGER NOT NULL, size INTEGER NOT NULL,
-    stages INTEGER NOT NULL, difference REAL, differences TEXT NOT NULL, score TEXT, stopped TEXT, reason TEXT
-) STRICT;
-CREATE TABLE results (
-    measurement TEXT NOT NULL, text TEXT NOT NULL, seed INTEGER NOT NULL, inside BLOB, outside BLOB, seconds REAL, compiled REAL,
-    failure TEXT, PRIMARY KEY (measurement, text, seed)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE networks (
-    measurement TEXT NOT NULL, seed INTEGER NOT NULL, variance BLOB NOT NULL, constant_error BLOB NOT NULL,
-    PRIMARY KEY (measurement, seed)
-) STRICT, WITHOUT ROWID;
-"""
-_COLUMNS: Final = 16  # of a candidate
 _SCORE: Final = tuple(f.name for f in fields(Score) if f.name not in ("seconds", "parts"))
-
-
-class RunDirectoryError(OSError):
-    """The directory cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A candidate on record: its number, its text, how many stages it completed, its score in the last of them and how much that is
-    better than gelu's, its cost and its size."""
-
-    number: int
-    text: str
-    stages: int
-    difference: float
-    score: float
-    cost: int
-    size: int
 
 
 class RunStore(Observer):
@@ -100,31 +66,41 @@ class RunStore(Observer):
             if any(folder.iterdir()):
                 hint = f"; gp resume {folder} goes on with the run in it" if (folder / FILE).exists() else ""
                 raise RunDirectoryError(f"{folder} is not empty; choose another directory with --out{hint}")
-            store = cls(folder, _locked(folder), _connect(folder / FILE))
+            store = cls(folder, _locked(folder), writable(folder / FILE))
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, RunDirectoryError):
                 raise
             reason = error.strerror if isinstance(error, OSError) else error
             raise RunDirectoryError(f"cannot write to {folder}: {reason}; choose another directory with --out") from error
         with store._writing():
-            store._connection.executescript(_SCHEMA)
+            make_tables(store._connection)
             about = {
-                "format": _FORMAT,
+                "format": FORMAT,
                 "config": json.dumps(config.to_json()),
                 "versions": json.dumps(
                     {"python": platform.python_version(), **{n: metadata.version(n) for n in ("numpy", "numba", "llvmlite")}}
                 ),
                 "code": _code(),
             }
-            store._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
+            put(store._connection, "about", about.items())
         return store
 
     @classmethod
     def resume(cls, folder: Path) -> RunStore:
-        """The record of a run that is to go on. Raises RunDirectoryError where there is none, another process writes it, or other
-        code than now measured its scores."""
+        """The record of a run that is to go on. Raises RunDirectoryError where there is none, another process writes it, it is damaged,
+        or other code than now measured its scores."""
         about = read_about(folder)
-        store = cls(folder, _locked(folder), _connect(folder / FILE))
+        lock = _locked(folder)
+        try:
+            store = cls(folder, lock, writable(folder / FILE))
+        except sqlite3.Error as error:
+            lock.release()
+            raise RunDirectoryError(f"cannot write {folder / FILE}: {error}") from error
+        try:
+            verify(store._connection, folder / FILE)
+        except RunDirectoryError:
+            store.close()
+            raise
         if about["code"] != _code():
             store.close()
             raise RunDirectoryError(f"{folder} was begun by another version of the program, which would go on differently; begin a new run")
@@ -133,7 +109,7 @@ class RunStore(Observer):
     @property
     def config(self) -> Config:
         """The settings that the run was begun with."""
-        return Config(**json.loads(read_about(self.folder)["config"]))
+        return read_config(self.folder)
 
     @property
     def device(self) -> str | None:
@@ -147,11 +123,11 @@ class RunStore(Observer):
         if [device, hardware] not in devices[-1:]:
             value = json.dumps([*devices, [device, hardware]])
             with self._writing():
-                self._connection.execute("INSERT OR REPLACE INTO about VALUES ('devices', ?)", (value,))
+                put(self._connection, "about", [("devices", value)])
 
     def close(self) -> None:
         """Close the file and let others write it."""
-        self._connection.close()
+        close(self._connection)
         self._lock.release()
 
     def __enter__(self) -> RunStore:
@@ -172,35 +148,39 @@ class RunStore(Observer):
             self._flush()
 
     def generation_finished(self, generation: int) -> None:
+        self._check_there()
         with self._writing():
             self._connection.execute("BEGIN")
             self._flush()
             if self.engine is not None:
-                value = json.dumps(self.engine.state())
-                self._connection.execute("INSERT OR REPLACE INTO about VALUES ('state', ?)", (value,))
+                put(self._connection, "about", [("state", json.dumps(self.engine.state()))])
             self._connection.execute("COMMIT")
 
     def _flush(self) -> None:
         """Write the candidates that wait; later rows of a candidate replace earlier ones."""
-        places = ", ".join("?" * _COLUMNS)
-        self._connection.executemany(f"INSERT OR REPLACE INTO candidates VALUES ({places})", map(_row, self._waiting))
+        put(self._connection, "candidates", map(_row, self._waiting))
         self._waiting = []
 
     def attach(self, engine: Engine) -> None:
         """Hear what the engine does, and bring it to where the record is."""
         self.engine = engine
         engine.observers.append(self)
-        found = self._connection.execute("SELECT value FROM about WHERE name = 'state'").fetchone()
-        state = None if found is None else json.loads(found[0])
+        found = self._get("about", "WHERE name = 'state'")
+        state = None if found is None else json.loads(found[1])
         with self._writing():  # what came after is done again
             self._connection.execute("DELETE FROM candidates WHERE generation >= ?", (0 if state is None else state["generation"],))
         if state is not None:
+            ((count,),) = self._connection.execute("SELECT count(*) FROM candidates")
+            if count != state["made"]:
+                raise RunDirectoryError(f"{self.folder / FILE} is damaged: {state['made'] - count} candidates are missing; begin a new run")
             known = (int(key) for (keys,) in self._connection.execute("SELECT keys FROM candidates") for key in np.frombuffer(keys, "<i8"))
             engine.restore(state, {number: self._candidate(number) for number in sorted(named_in(state))}, known)
 
     def _candidate(self, number: int) -> Candidate:
         """A candidate on record."""
-        row = self._connection.execute("SELECT * FROM candidates WHERE number = ?", (number,)).fetchone()
+        row = self._get("candidates", "WHERE number = ?", number)
+        if row is None:
+            raise RunDirectoryError(f"{self.folder / FILE} is damaged: candidate {number} is missing; begin a new run")
         _, generation, island, origin, parents, text, structure, keys, cost, size, _, _, differences, score, stopped, reason = row
         program = genome(text)
         return Candidate(
@@ -212,14 +192,14 @@ class RunStore(Observer):
     def recall(self, text: str, what: Measurement, seed: int) -> Result | None:
         """What is on record of a measurement, if it is."""
         key = self._key(what)
-        query = "SELECT inside, outside, seconds, compiled, failure FROM results WHERE measurement = ? AND text = ? AND seed = ?"
-        found = self._connection.execute(query, (key, text, seed)).fetchone()
+        found = self._get("results", "WHERE measurement = ? AND text = ? AND seed = ?", key, text, seed)
         if found is None:
             return None
-        inside, outside, seconds, compiled, failure = found
+        *_, inside, outside, seconds, compiled, failure = found
         if failure is not None:
             return Failure(failure)
-        return SeedResult(_numbers(inside), _numbers(outside), *self._networks(key, seed), seconds, compiled)
+        networks = self._networks(key, seed)
+        return None if networks is None else SeedResult(_numbers(inside), _numbers(outside), *networks, seconds, compiled)
 
     def remember(self, text: str, what: Measurement, seed: int, result: Result) -> None:
         """Record a measurement."""
@@ -233,16 +213,21 @@ class RunStore(Observer):
                 if (key, seed) not in self._references:
                     self._references[key, seed] = result.variance, result.constant_error
                     reference = (key, seed, _bytes(result.variance), _bytes(result.constant_error))
-                    self._connection.execute("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?)", reference)
-            self._connection.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                    put(self._connection, "networks", [reference])
+            put(self._connection, "results", [row])
 
-    def _networks(self, key: str, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What the errors of networks with a seed are measured against; it is the same for all candidates."""
+    def _networks(self, key: str, seed: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """What the errors of networks with a seed are measured against, if it is on record; it is the same for all candidates."""
         if (key, seed) not in self._references:
-            query = "SELECT variance, constant_error FROM networks WHERE measurement = ? AND seed = ?"
-            variance, constant_error = self._connection.execute(query, (key, seed)).fetchone()
-            self._references[key, seed] = _numbers(variance), _numbers(constant_error)
+            found = self._get("networks", "WHERE measurement = ? AND seed = ?", key, seed)
+            if found is None:
+                return None
+            self._references[key, seed] = _numbers(found[2]), _numbers(found[3])
         return self._references[key, seed]
+
+    def _get(self, table: str, condition: str, *values: str | int) -> Row | None:
+        """The row that the condition selects, if it is there."""
+        return next(get(self._connection, self.folder / FILE, table, condition, values), None)
 
     def _key(self, what: Measurement) -> str:
         """The measurement's key, remembered by identity: to hash 42 data sets takes longer than to read a result."""
@@ -252,78 +237,31 @@ class RunStore(Observer):
         return known[1]
 
     def save_hall(self, hall: Hall) -> None:
-        """Record the hall of fame, and write it as files."""
-        value = json.dumps(hall.to_json(), indent=2, allow_nan=False) + "\n"
-        if hall.complete:
+        """Record the hall of fame, and write it as files. One without all baselines is not the end of the run, which can go on."""
+        if hall.complete and not hall.lacks_baselines:
             with self._writing():
                 self._flush()  # candidates that tuning made
-                self._connection.execute("INSERT OR REPLACE INTO about VALUES ('hall', ?)", (value,))
+                put(self._connection, "about", [("hall", hall_text(hall))])
         try:
-            (self.folder / "hall_of_fame.json").write_text(value, encoding="utf-8")
-            programs = self.folder / "hall_of_fame"
-            programs.mkdir(exist_ok=True)
-            for rank, entry in enumerate(hall.entries, 1):
-                (programs / f"{rank:02}.act").write_text(_program(entry, hall), encoding="utf-8")
+            write_hall(self.folder, hall)
         except OSError as error:
+            self._check_there()
             raise RunDirectoryError(f"cannot write the hall of fame to {self.folder}: {error.strerror}; it is in {FILE}") from error
+
+    def _check_there(self) -> None:
+        """Raise RunDirectoryError if the record was deleted."""
+        if not (self.folder / FILE).exists():
+            raise RunDirectoryError(f"{self.folder / FILE} was deleted while the run went on; what was found is lost")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
+            self._check_there()
             raise RunDirectoryError(
                 f"cannot write {self.folder / FILE}: {error}; what is there is kept, and gp resume {self.folder} goes on from it"
             ) from error
-
-
-def read_about(folder: Path) -> dict[str, str]:
-    """What a run's record says of itself. Raises RunDirectoryError where there is no record that can be read."""
-    rows: list[tuple[str, str]] = _read(folder, "SELECT name, value FROM about")
-    about = dict(rows)
-    if about.get("format") != _FORMAT:
-        raise RunDirectoryError(f"{folder / FILE} has the format {about.get('format')!r}; this version reads {_FORMAT!r}")
-    return about
-
-
-def read_hall(folder: Path) -> Hall | None:
-    """The hall of fame of a finished run."""
-    about = read_about(folder)
-    return Hall.from_json(json.loads(about["hall"])) if "hall" in about else None
-
-
-def read_best(folder: Path, count: int) -> list[Found]:
-    """The best candidates on record that fit: those that completed more stages first."""
-    return _found(folder, f"ORDER BY stages DESC, difference, length(text), text LIMIT {count:d}")
-
-
-def read_judged(folder: Path, stages: int) -> list[Found]:
-    """All candidates on record that fit and completed so many stages."""
-    return _found(folder, f"AND stages >= {stages:d} ORDER BY number")
-
-
-def _found(folder: Path, rest: str) -> list[Found]:
-    query = "SELECT number, text, stages, difference, json_extract(score, '$.score'), cost, size FROM candidates"
-    return [Found(*row) for row in _read(folder, f"{query} WHERE reason IS NULL AND score IS NOT NULL {rest}")]
-
-
-def read_progress(folder: Path) -> tuple[int, int]:
-    """How many generations have begun, and how many candidates were trained."""
-    begun = "SELECT coalesce(max(generation) + 1, 0) FROM candidates WHERE origin NOT IN ('tuning', 'snapping')"
-    trained = "SELECT count(*) FROM candidates WHERE score IS NOT NULL"
-    ((generations,),), ((count,),) = _read(folder, begun), _read(folder, trained)
-    return generations, count
-
-
-def _read(folder: Path, query: str) -> list[Any]:
-    path = folder / FILE
-    if not path.is_file():
-        raise RunDirectoryError(f"there is no run in {folder}: no file {FILE} there")
-    try:
-        with contextlib.closing(sqlite3.connect(path.resolve().as_uri() + "?mode=ro", uri=True)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.Error as error:
-        raise RunDirectoryError(f"cannot read {path}: {error}") from error
 
 
 def _row(candidate: Candidate) -> tuple[object, ...]:
@@ -354,22 +292,10 @@ def _code() -> str:
     return lab_fingerprint() + fingerprint("gp.evolution", "gp.evolution.variation")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")  # a commit survives the process, though not a failure of power
-    return connection
-
-
 def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / "run.lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise RunDirectoryError(f"another process is writing the run in {folder}; wait for it, or stop it") from error
     return lock
-
-
-def _program(entry: Entry, hall: Hall) -> str:
-    known = f", known as {entry.name}" if entry.name else ""
-    return f"# Found by `gp run --seed {hall.seed}`{known}.\n# Score out of distribution {entry.score:.4f}.\n{entry.formula}\n"

@@ -1,5 +1,7 @@
 """Worker processes that can be lost: each runs one job at a time, and is replaced when it takes too long or too much, or crashes.
 
+A signal that ends a worker may come from outside, and then says nothing of the job: another worker does the job again, up to three times.
+
 A worker is a fresh Python that imports what a job names, not a copy of this process: it needs no guard in the user's script, has one
 thread for numerics, and does without torch unless a job needs it. It finds modules where this process does.
 """
@@ -18,16 +20,20 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Final
 
+from kernels.cache_folder import CacheWarning
+
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _START_LIMIT: Final = 60.0  # seconds for a worker to start and prepare; only then does the time of its first job run
 _LAST_WORDS: Final = 1.0  # seconds for a worker that closed its end to exit; it does so on its way out
 _GRACE: Final = 1.0  # seconds past its limit after which a worker ends by itself, should this process be gone or busy
+_DEATHS: Final = 3  # by a signal, after which it is the job's own doing
 _OUT_OF_MEMORY: Final = 77  # exit status of a worker that got no memory; no job has it by accident, as 1 or 2 might be
 
 
@@ -43,6 +49,13 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a job has no result."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    """Of a worker, by a signal."""
 
     reason: str
 
@@ -94,16 +107,18 @@ class _Worker:
         self.connection.close()
         return self.process.wait()
 
-    def fate(self) -> str:
-        """What became of a worker that has closed its end."""
+    def fate(self) -> tuple[str, bool]:
+        """What became of a worker that has closed its end, and whether that may have come from outside."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_LAST_WORDS)
         code = self.end()
         if code == -signal.SIGALRM:  # its own timer
-            return f"took longer than {self.limit:g} s"
+            return f"took longer than {self.limit:g} s", False
         if code == _OUT_OF_MEMORY:
-            return f"took more than {self._memory / 1e6:g} MB" if self._memory else "ran out of memory"
-        return f"the worker crashed ({signal.Signals(-code).name})" if code < 0 else f"the worker ended (exit status {code})"
+            return f"took more than {self._memory / 1e6:g} MB" if self._memory else "ran out of memory", False
+        if code < 0:
+            return f"the worker crashed ({signal.Signals(-code).name})", True
+        return f"the worker ended (exit status {code})", False
 
 
 class Workers:
@@ -136,20 +151,37 @@ class Workers:
 
     def run(self, jobs: Iterable[Job]) -> Generator[tuple[int, Any]]:
         """(number of the job, its result or a Failure) as they come. A caller may stop early: jobs in hand are then dropped."""
-        waiting = collections.deque(enumerate(jobs))
+        given = list(jobs)
+        waiting = collections.deque(range(len(given)))
+        deaths: collections.Counter[int] = collections.Counter()
         try:
             while waiting or self._working:
                 while waiting and len(self._working) < self.count:
-                    worker = self._idle.pop() if self._idle else _Worker(self._prepare, self._memory, self._vacant())
-                    self._working.append(worker)
-                    index, job = waiting.popleft()
-                    try:
-                        worker.give(index, job)
-                    except OSError:  # it died while it was idle
-                        yield self._lost(worker, f"{worker.fate()} before it began")
-                yield from self._finished()
+                    index = waiting.popleft()
+                    self._working.append(self._given(index, given[index]))
+                for index, result in self._finished():
+                    deaths[index] += isinstance(result, _Death)
+                    if isinstance(result, _Death) and deaths[index] < _DEATHS:
+                        waiting.appendleft(index)
+                    else:
+                        yield index, Failure(result.reason) if isinstance(result, _Death) else result
         finally:
             self._drop()
+
+    def _given(self, index: int, job: Job) -> _Worker:
+        """A worker with the job in hand."""
+        while self._idle:
+            worker = self._idle.pop()
+            try:
+                worker.give(index, job)
+            except OSError:  # it died while it was idle, which says nothing of the job
+                worker.end()
+            else:
+                return worker
+        worker = _Worker(self._prepare, self._memory, self._vacant())
+        with contextlib.suppress(OSError):  # it died while it started: its connection is closed, which is noticed later
+            worker.give(index, job)
+        return worker
 
     def _finished(self) -> Iterator[tuple[int, Any]]:
         """Wait for the next result, death or deadline."""
@@ -160,7 +192,9 @@ class Workers:
                 try:
                     done, result = worker.receive()
                 except (EOFError, OSError):
-                    yield self._lost(worker, worker.fate())
+                    reason, from_outside = worker.fate()
+                    self._release(worker)
+                    yield worker.index, _Death(reason) if from_outside else Failure(reason)
                     continue
                 if done:
                     self._release(worker)
@@ -168,11 +202,8 @@ class Workers:
                     yield worker.index, result
             elif time.monotonic() >= worker.deadline:
                 worker.end()
-                yield self._lost(worker, f"took longer than {worker.limit:g} s")
-
-    def _lost(self, worker: _Worker, reason: str) -> tuple[int, Failure]:
-        self._release(worker)
-        return worker.index, Failure(reason)
+                self._release(worker)
+                yield worker.index, Failure(f"took longer than {worker.limit:g} s")
 
     def _release(self, worker: _Worker) -> None:
         self._working.remove(worker)
@@ -198,6 +229,7 @@ def cores() -> int:
 def serve(descriptor: int, prepare: str, memory: int) -> None:
     """The life of a worker: a message that it is ready, then jobs in and results out, until the other end closes."""
     connection = Connection(descriptor)
+    warnings.simplefilter("ignore", CacheWarning)  # the parent has said so, once for all
     if prepare:
         _named(prepare)()
     if memory and sys.platform == "linux":

@@ -47,6 +47,6 @@ def load_text(text_or_name_or_path: str | Path) -> str:
         path = Path(text_or_name_or_path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # with a byte-order mark or without
     name = text_or_name_or_path.strip()
     return entry(name).text if name in names() else text_or_name_or_path

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import importlib.util
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-import platformdirs
 import triton
 from triton import knobs
 from triton.backends.compiler import GPUTarget
@@ -25,6 +27,7 @@ from triton.compiler import ASTSource
 from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Kernel, Storage
 from codegen.triton import function_name, parameters, print_kernel
+from kernels.cache_folder import cache_folder, mistrust
 
 TARGETS: Final[dict[str, GPUTarget]] = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -105,13 +108,33 @@ def without_line_numbers() -> Iterator[None]:
         yield
 
 
+def _sources() -> Path:
+    """Where sources are kept; where they cannot be, a folder that goes with this process."""
+    base = cache_folder()
+    folder = base / "triton"
+    if mistrust(base) or mistrust(folder):
+        return _spare()
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return _spare()
+    return folder if os.access(folder, os.W_OK) else _spare()
+
+
+@functools.cache
+def _spare() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="actgp-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def load(source: str) -> ModuleType:
     """The module with that source text, from a file named by its content. It is written again if it is not what it should be."""
-    folder = Path(os.environ.get("GP_CACHE_DIR") or platformdirs.user_cache_dir("actgp")) / "triton"
+    folder = _sources()
     name = "kernel_" + hashlib.sha256(source.encode()).hexdigest()[:32]
     path = folder / f"{name}.py"
     if not path.is_file() or path.read_bytes() != source.encode():
-        folder.mkdir(parents=True, exist_ok=True)
         # A rename is atomic: another process sees the whole file or none.
         with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".tmp", delete=False) as file:
             file.write(source.encode())

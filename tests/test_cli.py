@@ -88,7 +88,7 @@ BAD_INPUT = [
     (["show", "gelu", "--plot", "taken.png"], "taken.png"),
     (["show", "gelu", "--plott", "a.png"], "No such option: --plott"),
     (["check"], "Missing argument 'FILE...'"),
-    (["check", "gelu"], "there is no file gelu"),
+    (["check", "gellu"], "there is no file gellu"),
     (["check", "bad.act"], "bad.act: line 1, column 3"),
     (["check", "folder.act"], "folder.act is a directory"),
     (["list", "zzz"], "no activation of the catalogue matches 'zzz'"),

@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from fake_search import FakeScorer, Recorder
 from rich.console import Console
 
 from gp.cli import hall_table, main
 from gp.cli.hall_table import print_hall
+from gp.cli.run import _report
 from gp.evolution.config import Config
 from gp.evolution.engine import Engine, drive
 from gp.evolution.hall import Entry, Hall, Measured
 from gp.evolution.recall import RecallingScorer
-from gp.run_store import FILE, RunStore, read_hall
+from gp.run import Run
+from gp.run_file import FILE
+from gp.run_reading import read_hall
+from gp.run_store import RunStore
 
 CONFIG = Config(population=24, generations=3, islands=2, stages=2, tuned=0, finalists=6, hall=5, seed=3)
 
@@ -139,8 +144,34 @@ def test_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines["half"].split()[1:4] == ["3", "unfinished", "2/3"]
     assert lines["new"].split()[1:5] == ["3", "unfinished", "0/3", "0"]
     assert lines["broken"].split()[1] == "unreadable"
-    best = min(_candidates(folder / "finished", 2))
-    assert lines["finished"].rstrip().endswith(best[-1])
+    hall = read_hall(folder / "finished")
+    assert hall is not None
+    first = hall.entries[0]
+    assert lines["finished"].split()[5:] == [f"{first.score:+.3f}", *first.formula.split()]
+    one = _printed(capsys, "runs", folder / "finished")
+    assert lines["finished"].split() in [line.split() for line in one.splitlines()]
+    assert "half" not in one
+
+
+def test_a_run_may_be_named_by_its_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _printed(capsys, "top", folder / "finished" / FILE) == _printed(capsys, "top", folder / "finished")
+    assert _printed(capsys, "runs", folder / "finished" / FILE) == _printed(capsys, "runs", folder / "finished")
+
+
+def test_a_run_that_goes_on_is_said_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunStore.create(tmp_path / "run", CONFIG):
+        assert _printed(capsys, "top", tmp_path / "run").startswith("Running, generation 0: ")
+        assert _printed(capsys, "runs", tmp_path).splitlines()[-2].split()[:4] == ["run", "3", "running", "0/3"]
+    assert "unning" not in _printed(capsys, "top", tmp_path / "run")  # negative control
+
+
+def test_to_read_a_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for run in ("finished", "half"):
+        files = {file: file.stat().st_mtime_ns for file in [folder / run, *(folder / run).rglob("*")]}
+        assert (folder / run / FILE).read_bytes()[18:20] == b"\x01\x01"  # no write-ahead log, which a reader would make files for
+        for arguments in (("top", folder / run), ("top", folder / run, "--pareto"), ("runs", folder / run)):
+            _printed(capsys, *arguments)
+        assert {file: file.stat().st_mtime_ns for file in [folder / run, *(folder / run).rglob("*")]} == files
 
 
 @pytest.mark.parametrize(
@@ -211,7 +242,21 @@ def test_a_win_on_the_data_of_the_search_alone_is_warned_of(monkeypatch: pytest.
         assert "Results are in" not in stream.getvalue()
 
 
+def test_what_is_missing_is_said_and_the_status_is_not_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = _terminal(200, monkeypatch)
+    hall = dataclasses.replace(HALL, missing={"gelu": "took longer than 30 s", "sin(x)": "the worker crashed (SIGKILL)"})
+    with pytest.raises(typer.Exit) as end:
+        _report(Run(Config(), hall, Path("there"), stopped=False), as_json=False)
+    assert end.value.exit_code == 1
+    assert "Missing: gelu: took longer than 30 s\nMissing: sin(x): the worker crashed (SIGKILL)\ngp resume there" in stream.getvalue()
+    _report(Run(Config(), HALL, Path("there"), stopped=False), as_json=False)  # negative control
+
+
 def test_nothing_in_the_hall(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = _terminal(80, monkeypatch)
     print_hall(dataclasses.replace(HALL, entries=()), Path("there"))
     assert stream.getvalue() == ("No function was found that passes the gate: none fits its training data.\nResults are in there\n")
+    stream = _terminal(80, monkeypatch)
+    print_hall(dataclasses.replace(HALL, entries=(), complete=False), Path("there"))
+    expected = "Interrupted before any function was found that fits its training data. gp resume there goes on.\nResults are in there\n"
+    assert stream.getvalue() == expected

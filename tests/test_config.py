@@ -19,7 +19,8 @@ from gp.evolution.config import CHOICES, KEYS, OPTIONAL, REAL, SWITCHES, TABLES,
 from gp.evolution.productions import all_productions
 from gp.evolution.settings import PRESETS, configure, read_toml, to_toml
 from gp.evolution.space import Learnable
-from gp.run_store import RunStore, read_about
+from gp.run_reading import read_about
+from gp.run_store import RunStore
 
 FOLDER = Path(__file__).parents[1] / "gp" / "evolution" / "presets"
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -212,9 +213,9 @@ def test_the_record_gives_the_settings_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "search.popluation=512"], "--set: there is no setting 'popluation', did you mean 'population'? (settings: seed, "),
-        (["--set", "=5"], "--set: there is no setting '' (settings: seed, strategy, population, "),
-        (["--set", "population"], "--set takes KEY=VALUE, not 'population' (settings: seed, "),
+        (["--set", "search.popluation=512"], "--set: there is no setting 'popluation', did you mean 'population'? (gp run --print-config "),
+        (["--set", "=5"], "--set: there is no setting '' (gp run --print-config "),
+        (["--set", "population"], "--set takes KEY=VALUE, not 'population' (gp run --print-config "),
         (["--set", "population="], "--set: population must be a whole number from 4 to 100000, not ''"),
         (["--set", "population=many"], "--set: population must be a whole number from 4 to 100000, not 'many'"),
         (["--set", "population=[1, 2"], "--set: population must be a whole number from 4 to 100000, not '[1, 2'"),
@@ -239,11 +240,11 @@ def test_the_record_gives_the_settings_back(tmp_path: Path) -> None:
         (["--config", "."], "cannot read .: Is a directory"),
         (["--config", "bytes.toml"], "bytes.toml is not text in UTF-8: byte 7 is 0xff"),
         (["--config", "broken.toml"], "broken.toml is not valid TOML: "),
-        (["--config", "unknown.toml"], "unknown.toml: there is no setting 'step', did you mean 'steps'? (settings: "),
+        (["--config", "unknown.toml"], "unknown.toml: there is no setting 'step', did you mean 'steps'? (gp run --print-config "),
         (["--config", "wrong.toml"], "wrong.toml: steps must be a whole number from 1 to 100000, not 0"),
         (["--config", "twice.toml"], "twice.toml: steps is there twice, at the top and in [search]; leave one out"),
         (["--config", "other.toml"], "other.toml: search must be a table of settings, not 3"),
-        (["--config", "section.toml"], "section.toml: there is no setting 'lab' (settings: "),
+        (["--config", "section.toml"], "section.toml: there is no setting 'lab' (gp run --print-config "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

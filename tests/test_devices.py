@@ -26,7 +26,8 @@ from gp.lab.devices import DeviceError, resolve
 from gp.lab.evaluation import canonical
 from gp.lab.measure import SeedResult
 from gp.lab.pool import CpuPool, GpuPool, Pool, open_pool
-from gp.run_store import RunStore, read_about
+from gp.run_reading import read_about
+from gp.run_store import RunStore
 from gp.workers import Failure, Job
 from kernels.cache import DiskCache
 from kernels.host import host

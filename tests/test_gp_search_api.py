@@ -17,7 +17,9 @@ from gp.evolution.evaluator import Evaluator
 from gp.evolution.hall import Hall
 from gp.evolution.settings import configure
 from gp.run import Run
-from gp.run_store import RunDirectoryError, RunStore, read_hall
+from gp.run_file import RunDirectoryError
+from gp.run_reading import read_hall
+from gp.run_store import RunStore
 
 SETTINGS: dict[str, Any] = {"population": 8, "islands": 2, "generations": 2, "finalists": 2, "hall": 2, "tuned": 0}
 

@@ -187,6 +187,9 @@ def test_who_fails_in_the_finals_is_left_out() -> None:
     hall, _ = hold(finalists, measure, Config(population=8, islands=2, hall=4))
     assert [e.formula for e in hall.entries] == ["cos(x)"]
     assert [b.name for b in hall.baselines] == ["gelu", "gelusine"]
+    assert hall.missing == dict.fromkeys(("relu", "sin(2*x)", "x^2", "tanh"), "took longer than 30 s")
+    assert hall.lacks_baselines
+    assert Hall.from_json(json.loads(json.dumps(hall.to_json(), allow_nan=False))) == hall
 
 
 def test_without_the_reference_there_are_no_differences() -> None:

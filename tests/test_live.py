@@ -94,6 +94,16 @@ def test_live_view_fits_terminals_of_any_size() -> None:
     last = "\n".join(_drawn(view, 120, 40))
     assert last.startswith("judging on unseen data")
     best = engine.best(1)[0]
+    assert "best by the scores of the search alone" in last
+    assert not any("finalists so far" in frame for frame in looks.frames if frame.startswith("generation"))
+    assert engine.hall is not None
+    shown = last.partition("finalists so far")[2]
+    for entry in engine.hall.entries[:3]:
+        scores = (entry.score, entry.selection_score, entry.unseen_score)
+        words = [f"{score:+.3f}" for score in scores] + [entry.formula[:20].split()[0]]
+        assert any(line.split()[:4] == words for line in shown.splitlines())
+    early = next(frame for frame in looks.frames if frame.startswith("ranking on other data"))
+    assert re.search(r"finalists so far .*\n.*\n +[+-]\d\.\d{3}", early)  # what is known so far
     assert f"{best.differences[-1]:+.3f} to gelu" in last
     for stage in ("quick", "standard", "full"):
         assert re.search(rf"{stage} .*{engine.cascade.entered[stage]}→{engine.cascade.completed[stage]}\b", last)

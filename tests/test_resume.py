@@ -19,7 +19,8 @@ from gp.evolution.engine import Engine, drive
 from gp.evolution.genome import genome
 from gp.evolution.hall import Hall
 from gp.evolution.recall import RecallingScorer
-from gp.run_store import FILE, RunStore
+from gp.run_file import FILE
+from gp.run_store import RunStore
 
 CONFIG = Config(seed=6, population=16, islands=2, generations=4, migration=2, finalists=4, hall=2, tuned=2)
 TARGET = "1.7*sin(0.6*x) + 0.2*x"  # so that there are constants to tune

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -12,18 +14,22 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from fake_search import FakeScorer
+from fake_search import FakeScorer, Recorder
 
 from gp.cli import main
-from gp.evolution.cascade import Batch
+from gp.evolution.cascade import Batch, Result
 from gp.evolution.config import Config
+from gp.evolution.engine import Engine, drive
+from gp.evolution.hall import Hall, Measured, text_by_name
 from gp.evolution.recall import RecallingScorer
 from gp.lab.measure import SeedResult
-from gp.run_store import FILE, RunDirectoryError, RunStore, read_about, read_best, read_hall, read_progress
+from gp.run_file import FILE, RunDirectoryError, put
+from gp.run_reading import read_about, read_best, read_hall, read_progress
+from gp.run_store import RunStore
 from gp.workers import Failure
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +102,28 @@ def test_killed_again_and_again_it_ends_the_same(whole: Path, tmp_path: Path) ->
     assert rows(tmp_path / "run") == rows(whole)
     query = "SELECT measurement, text, seed, inside, outside, failure FROM results ORDER BY measurement, text, seed"
     assert rows(tmp_path / "run", query) == rows(whole, query)
+
+
+def children(process: int) -> list[int]:
+    """The workers of a run."""
+    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the children of a process are read from /proc")
+def test_workers_killed_one_after_another_change_nothing(whole: Path, tmp_path: Path) -> None:
+    """From the first, while gelu is measured, to the finals."""
+    process = command("run", *SMALL, "--out", "run", cwd=tmp_path)
+    total = measured(whole)
+    killed = 0
+    for least in (0, 2, total // 2, total - 12):
+        while measured(tmp_path / "run") < least or not (workers := children(process.pid)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(workers[-1], signal.SIGKILL)
+        killed += 1
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors, killed) == (0, "", 4)
+    assert (tmp_path / "run" / "hall_of_fame.json").read_bytes() == (whole / "hall_of_fame.json").read_bytes()
 
 
 def test_a_finished_run_trains_nothing_more(whole: Path, tmp_path: Path) -> None:
@@ -184,6 +212,28 @@ def test_a_scorer_is_asked_for_what_is_not_on_record_alone(store: RunStore) -> N
     assert scorer.tasks[-1] == ("quick", "sin(x)", 1)
 
 
+def test_a_failure_of_a_baseline_is_not_on_record(store: RunStore) -> None:
+    gelu = text_by_name("gelu")
+    batch = Batch("quick", CONFIG.tuning, ((gelu, 0), ("sin(x)", 0)))
+
+    class Killed(FakeScorer):
+        def measure(self, batch: Batch) -> Generator[Result]:
+            yield from (Failure("the worker crashed (SIGKILL)") for _ in batch.tasks)
+
+    assert [type(r) for r in RecallingScorer(Killed(), store).measure(batch)] == [Failure, Failure]
+    again = FakeScorer()
+    assert [type(r) for r in RecallingScorer(again, store).measure(batch)] == [SeedResult, Failure]
+    assert again.texts("quick") == [gelu]
+
+
+def test_a_hall_without_a_baseline_is_not_the_end(store: RunStore, tmp_path: Path) -> None:
+    hall = Hall((), (), True, 0, Measured((100,), 20, 0.1), {"gelu": "the worker crashed (SIGKILL)"})
+    store.save_hall(hall)
+    assert read_hall(tmp_path / "run") is None
+    store.save_hall(dataclasses.replace(hall, missing={}))
+    assert read_hall(tmp_path / "run") is not None
+
+
 def test_an_interrupted_batch_keeps_what_came(store: RunStore) -> None:
     batch = Batch("quick", CONFIG.tuning, tuple((f"sin({k}*x)", 0) for k in range(2, 8)))
     arriving = RecallingScorer(FakeScorer(), store).measure(batch)
@@ -195,6 +245,78 @@ def test_an_interrupted_batch_keeps_what_came(store: RunStore) -> None:
     assert [task[1] for task in scorer.tasks] == ["sin(5*x)", "sin(6*x)", "sin(7*x)"]
 
 
+def test_random_bytes_in_a_record_are_noticed_or_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunStore.create(tmp_path / "run", CONFIG) as store:
+        engine = Engine(CONFIG, [Recorder()])
+        store.attach(engine)
+        engine.observers.append(Recorder(engine, 30))
+        drive(engine, RecallingScorer(FakeScorer(), store))
+
+    def seen() -> list[object]:
+        """All that readers and a run that goes on see of the record."""
+        with RunStore.resume(tmp_path / "copy") as again:
+            engine = Engine(CONFIG)
+            again.attach(engine)
+            results = [again.recall(text, CONFIG.cascade[0].measurement, 0) for text in ("x", text_by_name("gelu"))]
+            state = engine.state()
+        folder = tmp_path / "copy"
+        return [state, repr(results), read_best(folder, 9), read_progress(folder), again.config, read_hall(folder)]
+
+    whole = (tmp_path / "run" / FILE).read_bytes()
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / FILE).write_bytes(whole)
+    expected, found = seen(), 0
+    rng = random.Random(5)
+    for _ in range(120):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 4, 30))):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        (tmp_path / "copy" / FILE).write_bytes(damaged)
+        try:
+            assert seen() == expected
+        except RunDirectoryError:
+            found += 1
+            (tmp_path / "copy" / FILE).write_bytes(damaged)
+            for arguments in (["top", str(tmp_path / "copy")], ["runs", str(tmp_path)]):
+                assert main(arguments) in (0, 2)
+                assert len(capsys.readouterr().err.splitlines()) <= 1
+    assert found > 40
+
+
+def test_a_candidate_that_is_missing_is_noticed(store: RunStore, tmp_path: Path) -> None:
+    engine = Engine(CONFIG)
+    store.attach(engine)
+    engine.observers.append(Recorder(engine, 30))
+    drive(engine, RecallingScorer(FakeScorer(), store))
+    store._connection.execute("DELETE FROM candidates WHERE number = 1")
+    store.close()
+    with RunStore.resume(tmp_path / "run") as again, pytest.raises(RunDirectoryError, match="is damaged: 1 candidates are missing"):
+        again.attach(Engine(CONFIG))
+
+
+def test_links_in_a_run_are_replaced_and_not_followed(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("mine")
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "run" / "hall_of_fame.json").symlink_to(tmp_path / "mine.json")
+    (tmp_path / "run" / "hall_of_fame").symlink_to(tmp_path / "programs")
+    engine = Engine(CONFIG)
+    store.save_hall(drive(engine, FakeScorer()))
+    assert (tmp_path / "mine.json").read_text() == "mine"
+    assert list((tmp_path / "programs").iterdir()) == []
+    assert json.loads((tmp_path / "run" / "hall_of_fame.json").read_text())["complete"]
+    assert (tmp_path / "run" / "hall_of_fame" / "01.act").exists()
+
+
+def test_a_record_that_is_deleted_is_said_to_be_lost(store: RunStore, tmp_path: Path) -> None:
+    engine = Engine(CONFIG)
+    store.attach(engine)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(RunDirectoryError, match="was deleted while the run went on; what was found is lost"):
+        drive(engine, RecallingScorer(FakeScorer(), store))
+    with pytest.raises(RunDirectoryError, match="what was found is lost"):
+        store.save_hall(drive(Engine(CONFIG), FakeScorer()))
+
+
 def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
@@ -202,14 +324,18 @@ def test_records_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "half").mkdir()
     sqlite3.connect(tmp_path / "half" / FILE).close()
     with RunStore.create(tmp_path / "old", CONFIG) as store:
-        store._connection.execute("UPDATE about SET value = 'run/0' WHERE name = 'format'")
+        put(store._connection, "about", [("format", "run/0")])
+    (tmp_path / "older").mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "older" / FILE)) as earlier:
+        earlier.executescript("CREATE TABLE about (name TEXT, value TEXT); INSERT INTO about VALUES ('format', 'run/2')")
     with RunStore.create(tmp_path / "other", CONFIG) as store:
-        store._connection.execute("UPDATE about SET value = 'another' WHERE name = 'code'")
+        put(store._connection, "about", [("code", "another")])
     expected = {
         "empty": "there is no run in",
         "damaged": "cannot read",
         "half": "cannot read",
-        "old": "has the format 'run/0'; this version reads 'run/2'",
+        "old": "has the format 'run/0'; this version reads 'run/3'",
+        "older": "has the format 'run/2'; this version reads 'run/3'",
         "other": "was begun by another version of the program",
         "missing": "there is no run in",
     }

@@ -26,7 +26,8 @@ from gp.lab.data import instances
 from gp.lab.measure import SeedResult
 from gp.lab.protocol import Measurement
 from gp.lab.training import Training
-from gp.run_store import FILE, RunDirectoryError, read_about, read_best, read_progress
+from gp.run_file import FILE, RunDirectoryError
+from gp.run_reading import read_about, read_best, read_progress
 from gp.workers import Failure
 
 ROOT = Path(__file__).parents[1]

@@ -93,7 +93,7 @@ def test_trees_can_be_grown_without_conditions_or_with_little_else(weights: dict
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [
-        ({"sinn": 1}, "no production 'sinn', did you mean 'sin'.*gelu"),
+        ({"sinn": 1}, "no production 'sinn', did you mean 'sin'.*gp run --print-config lists all"),
         ({"sin": -1}, "weight of 'sin' must be a number from 0 on, not -1"),
         ({"sin": math.nan}, "not nan"),
         ({"sin": math.inf}, "not inf"),

@@ -94,7 +94,7 @@ BAD = [
     (["--seed-from", "sin(x)", "--set", "weights.sin=0"], "--seed-from sin(x): sin(x) is not in the space of the search"),
     (["--set", 'initial=["tan(x"]'], "initial: 'tan(x' is not a program: line 1"),
     (["--set", 'initial=["sin(x)", "mean(x)"]'], "initial: 'mean(x)' is not in the space of the search"),
-    (["--set", "weights.sinn=2"], "weights: there is no production 'sinn', did you mean 'sin'? (productions: "),
+    (["--set", "weights.sinn=2"], "weights: there is no production 'sinn', did you mean 'sin'? (gp run --print-config "),
 ]
 
 

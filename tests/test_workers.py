@@ -301,9 +301,24 @@ def test_a_worker_killed_from_outside_is_replaced(one: Workers) -> None:
     idle = results(one, job("process"))[0]
     os.kill(idle, signal.SIGKILL)
     wait_until_gone(idle, SOON)
-    lost, found = results(one, job("echo", 1), job("echo", 2))
-    assert lost == Failure("the worker crashed (SIGKILL) before it began")
-    assert found == 2
+    assert results(one, job("echo", 1), job("echo", 2)) == [1, 2]
+
+
+def test_a_worker_killed_with_a_job_in_hand_is_no_failure_of_the_job(one: Workers, tmp_path: Path) -> None:
+    assert results(one, job("die_at_first", tmp_path / "count", 2), job("echo", 2)) == ["alive", 2]
+    assert (tmp_path / "count").read_text() == "xxx"
+
+
+def test_a_job_whose_workers_die_again_and_again_is_a_failure(one: Workers, tmp_path: Path) -> None:
+    lost, found = results(one, job("die_at_first", tmp_path / "count", 9), job("echo", 2))
+    assert (lost, found) == (Failure("the worker crashed (SIGKILL)"), 2)
+    assert (tmp_path / "count").read_text() == "xxx"
+
+
+def test_a_worker_killed_while_it_prepares_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEATHS", str(tmp_path / "count"))
+    with Workers(1, prepare="worker_jobs:prepare_to_die") as workers:
+        assert results(workers, job("echo", 1)) == [1]
 
 
 def test_every_worker_has_a_place_which_the_one_that_replaces_it_takes_over() -> None:

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import importlib.metadata
 import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final, cast
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final, TextIO, cast
 
 import typer
 
 from gp.cli import bench, catalogue, check, compare, data, doctor, lab, run, runs, show
-from gp.cli.errors import explain
+from gp.cli.errors import explain, warn
+from gp.cli.plain import say
+from kernels.cache_folder import CacheWarning
 
 # The class of all mistakes in options and arguments, which typer does not name itself (click, where that is comes from, varies).
 _UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
 _BAD_INPUT: Final = 2
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"actgp {importlib.metadata.version('actgp')}")
+        except importlib.metadata.PackageNotFoundError:
+            typer.echo("actgp, from a folder and not installed")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="gp",
@@ -30,16 +46,28 @@ for _command in (catalogue, show, check, bench, data, lab, compare, run, runs, d
     _command.register(app)
 
 
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and do nothing.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Activation functions: written in a small language, compiled to fused kernels, discovered by evolution."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`arguments`: those of the process by default) and give its exit status.
 
-    0: done; 2: bad input, with one message on standard error; 130: interrupted. With GP_DEBUG set, an error is raised as it is.
+    0: done; 1: something is missing; 2: bad input, with one message on standard error; 130: interrupted. With GP_DEBUG set, an error is
+    raised as it is.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a curve on an ASCII terminal is question marks, not a traceback
     try:
-        status = app(args=arguments, prog_name="gp", standalone_mode=False)
+        with _warnings_in_a_line():
+            status = app(args=arguments, prog_name="gp", standalone_mode=False)
+            sys.stdout.flush()  # here, where a full disk can be told of
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except _UsageError as error:
@@ -47,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _BAD_INPUT
         return _fail(_usage_message(cast(typer.BadParameter, error)))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _drop_output()
+            return _fail(f"the output cannot be written: {error.strerror}")
         message = explain(error)
         if message is None or os.environ.get("GP_DEBUG"):
             raise
@@ -54,8 +85,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
+@contextlib.contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Show what is said of the cache as other messages are, without a place in our source."""
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+        ) -> None:
+            if issubclass(category, CacheWarning):
+                warn(str(message))
+            else:
+                before(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
+def _drop_output() -> None:
+    """Send what is still to be written to standard output nowhere: Python would try again as it ends, and fail again."""
+    with contextlib.suppress(io.UnsupportedOperation):  # it is no file, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str) -> int:
-    typer.echo(f"gp: {message}", err=True)
+    say(f"gp: {message}", error=True)
     return _BAD_INPUT
 
 

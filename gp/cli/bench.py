@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gp.cli.errors import CommandError
+from gp.cli.plain import say
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +92,7 @@ def bench(
     if json_ is not None:
         text = json.dumps(as_json(about, rounds, results), indent=2, ensure_ascii=False) + "\n"
         write_output(json_, lambda path: path.write_text(text, encoding="utf-8"))
-        typer.echo(f"wrote {json_}")
+        say(f"wrote {json_}")
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -132,7 +133,7 @@ def _can_compile(device: torch.device) -> bool:
             reason = str(error)
         else:
             return True
-    typer.echo(f"gp: torch.compile cannot be used here and is left out: {reason}", err=True)
+    say(f"gp: torch.compile cannot be used here and is left out: {reason}", error=True)
     return False
 
 

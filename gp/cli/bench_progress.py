@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from gp.cli.console import SafeConsole
 
 _NAME: Final = 32  # characters
 
@@ -18,7 +19,7 @@ def progress(name: str, total: int) -> Iterator[Callable[[str], None]]:
 
     The bar is drawn then and at no other time: a thread that draws would be measured too.
     """
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    console = SafeConsole(stderr=True)
     silent = not console.is_terminal or console.is_dumb_terminal
     shown = name if len(name) <= _NAME else name[: _NAME - 1] + "…"
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[step]}", markup=False))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gp.cli.bench_measure import COLD, COMPILED, EAGER, KEPT, OURS, OWN, Result, Row
-from gp.cli.console import console
+from gp.cli.console import SafeConsole, console
 
 _PIPE: Final = 160  # columns where there is no terminal
 _ORDER: Final = (OURS, OWN, EAGER, COMPILED)
@@ -55,7 +55,7 @@ def print_result(expression: str, result: Result) -> None:
 
 
 def _out() -> Console:
-    return console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
+    return console() if console().is_terminal else SafeConsole(width=_PIPE)
 
 
 def _cell(row: Row) -> str:

@@ -9,40 +9,54 @@ from typing import Annotated
 import typer
 
 from gp.cli.errors import CommandError
+from gp.cli.plain import say
 
 
 def register(app: typer.Typer) -> None:
     app.command("check")(check)
 
 
-def check(files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files with a program each; - is standard input.")]) -> None:
+def check(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Files with a program each, or names of `gp list`; - is standard input.")
+    ],
+) -> None:
     """Check activation files: a line for each one that is right, and a message on standard error for each one that is not.
 
     The exit status is 2 if any is wrong.
     """
     from codegen.acceptance import accepted  # noqa: PLC0415 - `gp --help` does without what these import
-    from gp.cli.inputs import read_file  # noqa: PLC0415
     from grammar import DSLError, parse  # noqa: PLC0415
 
     wrong = 0
     for file in files:
         name = "standard input" if file == "-" else file
         try:
-            accepted(parse(_read_standard_input() if file == "-" else read_file(Path(file))))
+            accepted(parse(_read(file)))
         except DSLError as error:
-            typer.echo(f"{name}: {error}", err=True)
+            say(f"{name}: {error}", error=True)
             wrong += 1
         except CommandError as error:
-            typer.echo(f"gp check: {error}", err=True)
+            say(f"gp check: {error}", error=True)
             wrong += 1
         else:
-            typer.echo(f"{name}: ok")
+            say(f"{name}: ok")
     if wrong:
         raise typer.Exit(2)
 
 
+def _read(file: str) -> str:
+    """The program in a file, on standard input, or of the catalogue where there is no such file."""
+    from gp.cli.inputs import read_file  # noqa: PLC0415
+    from grammar import catalog  # noqa: PLC0415
+
+    if file == "-":
+        return _read_standard_input()
+    return catalog.load_text(file) if file in catalog.names() and not Path(file).exists() else read_file(Path(file))
+
+
 def _read_standard_input() -> str:
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CommandError(f"standard input is not text in UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from error

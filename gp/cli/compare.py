@@ -12,6 +12,7 @@ import typer
 from gp.cli.choices import DeviceName
 from gp.cli.errors import CommandError, warn
 from gp.cli.lab_options import Data, Expressions, Fidelities, Fidelity, Json, Seeds, Set, WorkerCount, read_measurement, read_programs
+from gp.cli.plain import say
 
 if TYPE_CHECKING:
     from gp.cli.lab_report import Report
@@ -82,7 +83,7 @@ def _different(expressions: Sequence[str]) -> dict[str, str]:
     if len(programs) < 2:
         raise CommandError(f"{'; '.join(repeated)}; give another one to compare {expressions[0]} with")
     for message in repeated:
-        typer.echo(f"gp: {message}; it is compared once", err=True)
+        say(f"gp: {message}; it is compared once", error=True)
     return programs
 
 
@@ -110,4 +111,4 @@ def _show(report: Report, pairs: list[Pair], json_: Path | None) -> None:
     else:
         print_ranking(report, pairs)
     if json_ is not None:
-        typer.echo(f"wrote {json_}")
+        say(f"wrote {json_}")

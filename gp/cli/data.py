@@ -10,6 +10,7 @@ import typer
 
 from gp.cli.errors import CommandError
 from gp.cli.output import PICTURES, check_output
+from gp.cli.plain import say
 
 if TYPE_CHECKING:
     from gp.lab.data import Instance, SetName
@@ -38,10 +39,9 @@ def list_data(
 ) -> None:
     """The registered data sets: name, family, variant, inputs, formula, and training range -> range out of distribution."""
     from rich import box  # noqa: PLC0415 - `gp --help` does without what these import
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from gp.cli.console import console  # noqa: PLC0415
+    from gp.cli.console import SafeConsole, console  # noqa: PLC0415
     from gp.lab.data import instances  # noqa: PLC0415
 
     names: dict[Sets, tuple[SetName, ...]] = {
@@ -50,7 +50,7 @@ def list_data(
         Sets.VALIDATION: ("validation",),
         Sets.ALL: ("search", "selection", "validation"),
     }
-    out = console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
+    out = console() if console().is_terminal else SafeConsole(width=_PIPE)
     for name in names[set_]:
         members = instances(name)
         table = Table(title=f"{name}: {len(members)} data sets", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -74,7 +74,8 @@ def show_data(
     """Formula, ranges, sizes and statistics of a data set, and its points: the target against each input.
 
     A CSV file has columns of numbers: inputs, y (the target), and split (train, id or ood). A Python file has a list FAMILY of
-    gp.lab.data.Instance. Any equation of the Feynman list can be had both ways, as in: gp data show feynman-up-III.15.12
+    gp.lab.data.Instance; it is run as the program it is, so name only files that you trust. Any equation of the Feynman list can be
+    had both ways, as in: gp data show feynman-up-III.15.12
     """
     if plot is not None:
         check_output("--plot", plot, PICTURES)
@@ -91,7 +92,7 @@ def show_data(
         from gp.cli.data_figure import save_figure  # noqa: PLC0415
 
         save_figure(*data[0], plot)
-        typer.echo(f"wrote {plot}")
+        say(f"wrote {plot}")
         return
     from gp.cli.data_overview import print_data  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import llvmlite.binding as llvm
 import torch
 
-from kernels.cache import default_cache
+from kernels.cache import default_cache, numba_entries
 from kernels.host import host
 from kernels.llvm_launch import _openmp
 from kernels.module import activation
@@ -80,14 +80,16 @@ def _processors() -> int:
 
 def _cache() -> dict[str, Any]:
     cache = default_cache()
+    problem = cache.problem() or numba_entries().problem()
     files = [f for f in cache.folder.rglob("*") if f.is_file()] if cache.folder.is_dir() else []
-    standing = next((p for p in (cache.folder, *cache.folder.absolute().parents) if p.exists()), cache.folder)
     return {
         "folder": str(cache.folder),
         "files": len(files),
         "bytes": sum(f.stat().st_size for f in files),
         "limit_bytes": cache.limit_bytes,
-        "writable": standing.is_dir() and os.access(standing, os.W_OK | os.X_OK),
+        "writable": not problem,
+        "problem": problem or None,
+        "damaged": len(cache.damaged()) + len(numba_entries().damaged()),
     }
 
 

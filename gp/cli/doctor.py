@@ -41,7 +41,9 @@ def _print(found: dict[str, Any]) -> None:
     )
     openmp = "torch's OpenMP threads" if threads["openmp"] else "threads of our own: torch's OpenMP was not found"
     print_field("threads", f"{threads['torch']} used, {threads['available']} processors available; kernels run on {openmp}")
-    writable = "writable" if cache["writable"] else "NOT WRITABLE: kernels are compiled again in every process"
+    writable = "writable" if cache["writable"] else f"NOT USED, so that every process compiles again: {cache['problem']}"
+    if cache["damaged"]:
+        writable += f"; damaged files, which are made again: {cache['damaged']}"
     size = f"{cache['files']:,} files, {cache['bytes'] / 2**20:.1f} MiB of at most {cache['limit_bytes'] / 2**20:.0f}"
     print_field("cache", f"{cache['folder']} ({size}, {writable})")
     print_field(

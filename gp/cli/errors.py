@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from gp.cli.plain import say
 
 
 class CommandError(Exception):
@@ -11,7 +11,7 @@ class CommandError(Exception):
 
 def warn(message: str) -> None:
     """Tell the user something, and go on."""
-    typer.echo(f"gp: {message}", err=True)
+    say(f"gp: {message}", error=True)
 
 
 def explain(error: BaseException) -> str | None:

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gp.cli.console import console
+from gp.cli.console import SafeConsole, console
 from gp.evolution.hall import Difference, Entry, Hall
 
 _PIPE: Final = 200  # columns where there is no terminal: formulas are long
@@ -48,15 +48,22 @@ def print_hall(hall: Hall, folder: Path | None) -> None:
         out.print(_LEGEND.format(seeds=len(hall.measured.seeds), steps=hall.measured.steps))
         if any(entry.wins_here_alone for entry in hall.entries):
             out.print(_WARNING)
-    else:
+    elif hall.complete:
         out.print("No function was found that passes the gate: none fits its training data.")
+    else:
+        goes_on = "" if folder is None else f" gp resume {folder} goes on."
+        out.print(f"Interrupted before any function was found that fits its training data.{goes_on}", soft_wrap=True)
+    for name, reason in hall.missing.items():
+        out.print(f"Missing: {name}: {reason}", soft_wrap=True)
+    if hall.lacks_baselines and folder is not None:
+        out.print(f"gp resume {folder} measures the known functions again that are missing.", soft_wrap=True)
     if folder is not None:
         out.print(f"Results are in {folder}", soft_wrap=True)
 
 
 def roomy_console() -> Console:
     """The console for tables with formulas: as wide as the terminal, and wider than others in a pipe."""
-    return console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
+    return console() if console().is_terminal else SafeConsole(width=_PIPE)
 
 
 def _columns(width: int) -> list[tuple[str, Callable[[Entry], str]]]:

@@ -55,7 +55,7 @@ def load(argument: str) -> Named:
 def read_file(path: Path) -> str:
     """The text of a file. Raises CommandError that names the file and says why it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise CommandError(f"there is no file {path}{_suggestion(path)}") from error
     except IsADirectoryError as error:

@@ -23,6 +23,7 @@ from gp.cli.lab_options import (
     read_measurement,
     read_programs,
 )
+from gp.cli.plain import say
 
 if TYPE_CHECKING:
     from gp.cli.lab_report import Report, Row
@@ -51,7 +52,8 @@ def lab(
     """Score activations: how well networks that use them do outside the range of their training points.
 
     Small networks learn many data sets (`gp data list`); the table has a row for each activation, the best first, with its
-    difference to gelu. What is measured is kept: Ctrl-C (status 130) loses little, and the same command goes on from there.
+    difference to gelu; status 1 says that none has a score. What is measured is kept: Ctrl-C (status 130) loses little, and the
+    same command goes on from there.
     """
     if plot is not None and plot == json_:
         raise CommandError(f"--json and --plot name the same file, {plot}; choose another name for one of them")
@@ -73,6 +75,8 @@ def lab(
     with open_pool(device, workers or cores(), backend=backend.value, say=warn) as pool:
         rows = _measure(programs, what, pool)
     _show(Report(what, fidelity.value, source, pool.method, tuple(programs), rows), json_, plot)
+    if all(row["score"] is None for row in rows if row["expression"] in programs):
+        raise typer.Exit(1)
 
 
 def _measure(programs: dict[str, str], what: Measurement, pool: Pool) -> list[Row]:
@@ -99,4 +103,4 @@ def _show(report: Report, json_: Path | None, plot: Path | None) -> None:
     print_table(report)
     for path in (json_, plot):
         if path is not None:
-            typer.echo(f"wrote {path}")
+            say(f"wrote {path}")

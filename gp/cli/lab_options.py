@@ -55,7 +55,9 @@ Expressions = Annotated[list[str], typer.Argument(metavar="EXPR...", help="Expre
 Fidelity = Annotated[Fidelities, typer.Option(help="100, 300 or 1000 training steps; 1, 2 or 4 seeds.")]
 Seeds = Annotated[str | None, typer.Option(help="0:8 (without 8), 3 or 0,2,5; by default as many as the fidelity has.")]
 Set = Annotated[Sets | None, typer.Option("--set", help="The data sets of `gp data list`; by default search.")]
-Data = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Your own data instead: .csv or .py. May be repeated.")]
+Data = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="Your own data instead: .csv or .py, which is run as a program. May be repeated.")
+]
 WorkerCount = Annotated[int | None, typer.Option(min=1, max=256, help="Processes that train on the CPU; by default one for each core.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")]
 

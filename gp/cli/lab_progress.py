@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from gp.cli.console import SafeConsole
 from gp.cli.errors import CommandError
+from gp.cli.plain import say
+from gp.cli.restoring import restoring
 from gp.lab.data import DataError
 from gp.lab.evaluation import OnSeed, known
 from gp.lab.measure import Method
@@ -52,7 +54,7 @@ class Progress:
     def _measured(self, text: str) -> None:
         if self._left[text] == 0:
             finished = sum(left == 0 for left in self._left.values())
-            print(f"{finished}/{len(self._names)} {self._names[text]}", file=sys.stderr, flush=True)
+            say(f"{finished}/{len(self._names)} {self._names[text]}", error=True)
 
 
 class LiveProgress(Progress):
@@ -66,13 +68,16 @@ class LiveProgress(Progress):
         )  # fmt: skip
         self._task = self._bar.add_task(f"{'starting':<{_NAME}}", total=self.total, completed=known, left="")
         self._start = time.monotonic()
+        self._restoring = restoring(console, screen=False)
 
     def __enter__(self) -> LiveProgress:
+        self._restoring.__enter__()
         self._bar.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.__exit__(kind, error, trace)
+        self._restoring.__exit__(kind, error, trace)
 
     def _measured(self, text: str) -> None:
         name = next((self._names[t] for t, left in self._left.items() if left), self._names[text])
@@ -85,7 +90,7 @@ class LiveProgress(Progress):
 
 def make_progress(names: Mapping[str, str], seeds: int, known: int) -> Progress:
     """The progress that fits where standard error goes, and how much there is to do."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    console = SafeConsole(stderr=True)
     live = console.is_terminal and not console.is_dumb_terminal and known < len(names) * seeds
     return LiveProgress(names, seeds, known, console) if live else Progress(names, seeds, known)
 
@@ -102,7 +107,7 @@ def measuring(names: Mapping[str, str], what: Measurement, method: Method) -> It
             yield progress.on_seed
     except KeyboardInterrupt:
         kept = f"{progress.done} of {progress.total} measurements (one for each activation and seed) are kept"
-        typer.echo(f"gp: interrupted; {kept}, and the same command goes on from there", err=True)
+        say(f"gp: interrupted; {kept}, and the same command goes on from there", error=True)
         raise typer.Exit(_INTERRUPTED) from None
     except DataError as error:
         raise CommandError(str(error)) from error

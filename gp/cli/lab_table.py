@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gp.cli.console import console
+from gp.cli.console import SafeConsole, console
 from gp.cli.lab_report import Report, Row
 from gp.lab.evaluation import BASELINE
 
@@ -38,7 +38,7 @@ def print_table(report: Report) -> None:
 
 def table_console() -> Console:
     """The console that tables are printed on; without a terminal it is as wide as formulas need."""
-    return console() if console().is_terminal else Console(width=_PIPE, highlight=False, markup=False, emoji=False)
+    return console() if console().is_terminal else SafeConsole(width=_PIPE)
 
 
 def print_columns(report: Report, columns: Sequence[Column]) -> None:

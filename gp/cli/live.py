@@ -19,6 +19,7 @@ from rich.text import Text
 
 from codegen.function import activation
 from gp.cli import live_panels as panels
+from gp.cli.finalists import MEASURED, Finalists, Standing
 from gp.cli.pace import PHASES, Pace
 from gp.cli.sampling import Curve, sample
 from gp.evolution.candidate import Candidate
@@ -29,6 +30,7 @@ from gp.evolution.pareto import front
 from gp.tally import Passage, Summary, Tally
 
 _WIDE, _TALL = 100, 32  # columns and lines from which there is room for two columns and a plot
+_LEAST: Final = 3  # lines of a list: title, header, one row
 _PLOT: Final = 14  # lines of the plot with its axis
 
 
@@ -51,6 +53,8 @@ class LiveView(Tally):
         self._best: Candidate | None = None
         self._curve: Curve | None = None
         self._front: list[Candidate] = []
+        self._finalists = Finalists()
+        self._standings: list[Standing] = []
         self._find()
         self._copy()
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4, screen=True)
@@ -82,6 +86,10 @@ class LiveView(Tally):
             super().measured(batch, index, result)
             self._pace.measured(batch, index, result)
             self._done = index + 1
+            if batch.purpose in MEASURED:
+                self._finalists.add(batch, index, result)
+                self._standings = self._finalists.standings()
+                self._body = []
 
     def summarised(self, summary: Summary) -> None:
         with self._lock:
@@ -123,6 +131,11 @@ class LiveView(Tally):
     def _rendered(self, lines: panels.Lines) -> list[list[Segment]]:
         return self._console.render_lines(Text("\n", no_wrap=True, overflow="crop").join(lines), pad=False)
 
+    @property
+    def _best_words(self) -> str:
+        """What the best candidate is called: its score is that of the search, which the finals do not go by."""
+        return "best by the scores of the search alone" if self._standings else "best"
+
     def _panels(self, width: int, height: int) -> panels.Lines:
         """The panels in so many columns and lines."""
         stages = self._stages
@@ -131,16 +144,24 @@ class LiveView(Tally):
             lines = panels.beside(
                 panels.funnel(self._funnel, self._total, widths[0]), panels.rejections(self._rejections, widths[1], len(stages) + 1), widths
             )
-            lines += panels.best(self._best, self._curve, stages, width, 1)
+            lines += panels.best(self._best, self._curve, stages, width, 1, self._best_words)
             room = height - len(lines) - 4  # the operators: a title and three
+            if self._standings and room >= 2 * _LEAST:
+                lines += panels.finalists(self._standings, width, max(1, room - _LEAST - 2))
+                room = _LEAST
             lines += panels.front(self._front, stages, width, max(1, room - 2))
             return lines + panels.operators(self._credit, width, 3)
         widths = width // 2 - 2, width - width // 2
         most = _PLOT - len(stages) - 2
         blank = panels.cut(widths[0])
         left = [*panels.funnel(self._funnel, self._total, widths[0]), blank, *panels.rejections(self._rejections, widths[0], most)]
-        lines = [blank, *panels.beside(left, panels.best(self._best, self._curve, stages, widths[1], _PLOT), widths), blank]
+        lines = [
+            blank,
+            *panels.beside(left, panels.best(self._best, self._curve, stages, widths[1], _PLOT, self._best_words), widths),
+            blank,
+        ]
         rows = max(4, height - len(lines) - 2)
         widths = width * 2 // 3 - 2, width - width * 2 // 3
-        found = panels.front(self._front, stages, widths[0], rows)
+        found = panels.finalists(self._standings, widths[0], rows // 2) if self._standings else []
+        found += panels.front(self._front, stages, widths[0], rows - len(found))
         return lines + panels.beside(found, panels.operators(self._credit, widths[1], rows), widths)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from rich.text import Text
 
+from gp.cli.finalists import MEASURED, Standing
 from gp.cli.plots import panel, sparkline
 from gp.cli.sampling import Curve
 from gp.evolution.candidate import Candidate
@@ -93,18 +94,28 @@ def operators(credit: Mapping[str, Mapping[str, Any]], width: int, most: int) ->
     return lines
 
 
-def best(candidate: Candidate | None, curve: Curve | None, stages: Sequence[str], width: int, height: int) -> Lines:
+def best(candidate: Candidate | None, curve: Curve | None, stages: Sequence[str], width: int, height: int, words: str = "best") -> Lines:
     """The best function so far with its curve: of `height` lines, or of one where there are fewer than 4."""
     if candidate is None or candidate.score is None or curve is None:
-        return [title("best", width), cut(width, ("nothing fits yet", "dim"))]
+        return [title(words, width), cut(width, ("nothing fits yet", "dim"))]
     facts = f"{candidate.differences[-1]:+.3f} to gelu, score {candidate.score.score:+.3f}"
     origin = f" ({stages[len(candidate.differences) - 1]}, generation {candidate.generation + 1})"
-    lines = [title("best", width), cut(width, facts, (origin, "dim")), cut(width, (candidate.text, "green"))]
+    lines = [title(words, width), cut(width, facts, (origin, "dim")), cut(width, (candidate.text, "green"))]
     columns = min(width, _CURVE)
     if height < 4:
         at = np.linspace(0, len(curve.value) - 1, columns).round().astype(int)
         return [*lines, cut(width, (sparkline(curve.value[at]), "cyan"))]
     return [*lines, *(cut(width, (line, "cyan")) for line in panel("", curve.x, curve.value, columns, height - 3)[1:])]
+
+
+def finalists(standings: Sequence[Standing], width: int, most: int) -> Lines:
+    """What is known so far of those that are measured again, the best first."""
+    lines = [title("finalists so far", width), cut(width, ("  score  selection  unseen  formula", "dim"))]
+    for s in standings[:most]:
+        cells = [f"{s.scores[purpose]:+.3f}" if purpose in s.scores else "" for purpose in MEASURED]
+        name = f"  ({s.name})" if s.name else ""
+        lines.append(cut(width, f"{cells[0]:>7}{cells[1]:>11}{cells[2]:>8}  ", s.text, (name, "dim")))
+    return lines
 
 
 def front(candidates: Sequence[Candidate], stages: Sequence[str], width: int, most: int) -> Lines:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-
-from gp.cli.errors import CommandError
+from gp.cli.console import SafeConsole
+from gp.cli.errors import CommandError, warn
 from gp.cli.live import LiveView
 from gp.cli.output import check_output
 from gp.cli.pace import PHASES
+from gp.cli.restoring import restoring
 from gp.event_log import EventLog
 from gp.evolution.cascade import Batch
 from gp.evolution.engine import Engine, Observer
@@ -39,12 +39,13 @@ def watching(engine: Engine, view: View) -> Iterator[list[Observer]]:
         observers: list[Observer] = []
         if view.log is not None:
             check_output("--log", view.log)
-            observers.append(entered.enter_context(EventLog(view.log, engine)))
+            observers.append(entered.enter_context(EventLog(view.log, engine, warn)))
         if view.tensorboard is not None:
             observers.append(entered.enter_context(_tensorboard(view.tensorboard, engine)))
         if not view.quiet:
-            console = Console(stderr=view.to_stderr, highlight=False, markup=False, emoji=False)
+            console = SafeConsole(stderr=view.to_stderr)
             if console.is_terminal and not console.is_dumb_terminal:
+                entered.enter_context(restoring(console, screen=True))
                 observers.append(entered.enter_context(LiveView(engine, console)))
             else:
                 observers.append(Lines(engine, sys.stderr if view.to_stderr else sys.stdout))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gp.evolution.engine import Engine, Observer
     from gp.run import Run, Watch
 
+_INCOMPLETE: Final = 1
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
@@ -69,11 +70,13 @@ def run(
     """
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
     from gp.cli.starting_points import with_seeds  # noqa: PLC0415
+    from gp.evolution.cascade import ReferenceFailure  # noqa: PLC0415
     from gp.evolution.config import ConfigError  # noqa: PLC0415
     from gp.evolution.evaluator import Evaluator  # noqa: PLC0415
     from gp.evolution.settings import configure, to_toml  # noqa: PLC0415
     from gp.run import execute  # noqa: PLC0415
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
+    from gp.run_file import RunDirectoryError  # noqa: PLC0415
+    from gp.run_store import RunStore  # noqa: PLC0415
 
     options = {
         "seed": seed, "population": population, "generations": generations, "steps": steps, "strategy": strategy, "workers": workers,
@@ -90,6 +93,8 @@ def run(
             done = execute(settings, store, evaluator, _watch(View(quiet, json_, log, tensorboard)))
     except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
+    except ReferenceFailure as error:
+        raise CommandError(f"{error}; gp resume {folder} tries again") from error
     _report(done, json_)
 
 
@@ -109,16 +114,21 @@ def resume(
     fame is shown.
     """
     from gp.cli.progress import View  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.evolution.cascade import ReferenceFailure  # noqa: PLC0415
+    from gp.evolution.config import ConfigError, check  # noqa: PLC0415
     from gp.run import go_on  # noqa: PLC0415
-    from gp.run_store import RunDirectoryError, RunStore  # noqa: PLC0415
+    from gp.run_file import RunDirectoryError  # noqa: PLC0415
+    from gp.run_store import RunStore  # noqa: PLC0415
 
-    if workers is not None and workers < 1:
-        raise CommandError(f"--workers must be 1 or more, not {workers}")
     try:
+        if workers is not None:
+            check("workers", workers)
         with RunStore.resume(folder) as store:
             done = go_on(store, device, workers, _watch(View(quiet, json_, log, tensorboard)), warn)
-    except RunDirectoryError as error:
+    except (ConfigError, RunDirectoryError) as error:
         raise CommandError(str(error)) from error
+    except ReferenceFailure as error:
+        raise CommandError(f"{error}; gp resume {folder} tries again") from error
     _report(done, json_)
 
 
@@ -135,7 +145,7 @@ def _watch(view: View) -> Watch:
 
 
 def _report(run: Run, as_json: bool) -> None:
-    """Print the hall of fame, and end with status 130 if the search was interrupted."""
+    """Print the hall of fame, and end with status 130 if the search was interrupted, with 1 if something in the hall is missing."""
     if as_json:
         typer.echo(json.dumps({**run.hall.to_json(), "directory": str(run.folder)}, indent=2, allow_nan=False))
     else:
@@ -144,6 +154,8 @@ def _report(run: Run, as_json: bool) -> None:
         print_hall(run.hall, run.folder)
     if run.stopped:
         raise typer.Exit(_INTERRUPTED)
+    if run.hall.missing:
+        raise typer.Exit(_INCOMPLETE)
 
 
 @contextlib.contextmanager

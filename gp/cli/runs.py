@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from gp.cli.errors import CommandError
+from gp.cli.plain import escaped
 
 if TYPE_CHECKING:
     from gp.evolution.config import Config
     from gp.evolution.hall import Entry
-    from gp.run_store import Found
+    from gp.run_reading import Found
 
 _COUNT: Final = 10  # of the best so far, where no count is given
+_NOTHING: Final = "No function has been found"
 _FOUND: Final = ("rank", "candidate", "stage", "difference", "score", "cost", "size", "formula")
 
 
@@ -43,12 +45,15 @@ def top(
     """
     if json_ and csv_:
         raise CommandError("--json and --csv exclude each other")
-    from gp.evolution.config import Config  # noqa: PLC0415 - `gp --help` does without what these import
-    from gp.run_store import RunDirectoryError, read_about, read_best, read_hall, read_judged  # noqa: PLC0415
+    from gp.run_file import FILE, RunDirectoryError  # noqa: PLC0415 - `gp --help` does without what these import
+    from gp.run_reading import is_running, read_best, read_config, read_hall, read_judged, read_progress  # noqa: PLC0415
 
+    folder = folder.parent if folder.name == FILE else folder
     try:
         hall = read_hall(folder)
-        config = Config(**json.loads(read_about(folder)["config"]))
+        config = read_config(folder)
+        running = is_running(folder)
+        generations, _ = read_progress(folder)
         if pareto:
             found = _front(read_judged(folder, min(2, config.stages)))[:count]
         else:
@@ -56,7 +61,8 @@ def top(
     except RunDirectoryError as error:
         raise CommandError(str(error)) from error
     if hall is None or pareto:
-        title = "Pareto front of the search" if pareto else f"Best so far, by the scores of the search (gp resume {folder} goes on)"
+        state = f"running, generation {generations}" if running else f"gp resume {folder} goes on"
+        title = "Pareto front of the search" if pareto else f"Best so far, by the scores of the search ({state})"
         rows = _found_rows(found, config)
     else:
         hall = dataclasses.replace(hall, entries=hall.entries[:count])
@@ -66,9 +72,9 @@ def top(
     elif csv_:
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else _FOUND, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: escaped(cell) if isinstance(cell, str) else cell for key, cell in row.items()} for row in rows)
     elif hall is None or pareto:
-        _print_rows(title, rows)
+        _print_rows(title, rows, f"Running, generation {generations}: no function has been found yet" if running else _NOTHING)
     else:
         from gp.cli.hall_table import print_hall  # noqa: PLC0415
 
@@ -76,16 +82,18 @@ def top(
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the runs are.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the runs are, or one of them.")] = Path("runs"),
 ) -> None:
     """The runs in a directory: how far each has come, and the best function that it has found."""
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from gp.cli.hall_table import roomy_console  # noqa: PLC0415
-    from gp.run_store import FILE, RunDirectoryError, read_about, read_best, read_progress  # noqa: PLC0415
+    from gp.run_file import FILE, RunDirectoryError  # noqa: PLC0415
+    from gp.run_reading import is_running, read_best, read_config, read_hall, read_progress  # noqa: PLC0415
 
-    found = sorted(path.parent for path in folder.glob(f"*/{FILE}")) if folder.is_dir() else []
+    folder = folder.parent if folder.name == FILE else folder
+    found = [folder] if (folder / FILE).is_file() else sorted(path.parent for path in folder.glob(f"*/{FILE}"))
     if not found:
         raise CommandError(f"there are no runs in {folder}; gp run begins one")
     table = Table(box=box.SIMPLE_HEAD)
@@ -94,16 +102,16 @@ def runs(
     table.add_column("formula", overflow="fold")
     for run in found:
         try:
-            about = read_about(run)
-            config = json.loads(about["config"])
+            config = read_config(run)
             generations, trained = read_progress(run)
-            best = read_best(run, 1)
+            hall = read_hall(run)
+            best = [(e.score, e.formula) for e in hall.entries[:1]] if hall else [(f.score, f.text) for f in read_best(run, 1)]
         except RunDirectoryError as error:
             table.add_row(run.name, "", "unreadable", "", "", "", str(error))
             continue
-        shown = (f"{best[0].score:+.3f}", best[0].text) if best else ("", "")
-        state = "finished" if "hall" in about else "unfinished"
-        table.add_row(run.name, str(config["seed"]), state, f"{generations}/{config['generations']}", str(trained), *shown)
+        shown = (f"{best[0][0]:+.3f}", best[0][1]) if best else ("", "")
+        state = "finished" if hall else "running" if is_running(run) else "unfinished"
+        table.add_row(run.name, str(config.seed), state, f"{generations}/{config.generations}", str(trained), *shown)
     roomy_console().print(table)
 
 
@@ -134,14 +142,14 @@ def _entry_row(rank: int, entry: Entry) -> dict[str, Any]:
     return {**row, "fit": entry.fit, "cost": entry.cost, "size": entry.size, "formula": entry.formula}
 
 
-def _print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
+def _print_rows(title: str, rows: Sequence[dict[str, Any]], nothing: str) -> None:
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from gp.cli.hall_table import roomy_console  # noqa: PLC0415
 
     if not rows:
-        roomy_console().print("No function has been found that fits its training data.")
+        roomy_console().print(f"{nothing} that fits its training data.")
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for key in _FOUND:

@@ -11,6 +11,7 @@ import typer
 from gp.cli.choices import Emit, Target
 from gp.cli.errors import CommandError
 from gp.cli.output import PICTURES, check_output
+from gp.cli.plain import say
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +44,7 @@ def show(
 
     if plot is not None:
         save_plot(activation, plot)
-        typer.echo(f"wrote {plot}")
+        say(f"wrote {plot}")
     if report:
         print_report(activation, [target] if target else list(Target))
     if plot is None and not report:

@@ -11,7 +11,8 @@ from gp.cli.errors import CommandError
 from gp.cli.inputs import load, read_file
 from gp.evolution.config import Config
 from gp.evolution.genome import text_of, to_genome
-from gp.run_store import FILE, read_best, read_hall
+from gp.run_file import FILE
+from gp.run_reading import read_best, read_hall
 from grammar import DSLError
 
 
@@ -38,7 +39,7 @@ def with_seeds(config: Config, sources: Sequence[str]) -> Config:
 def _programs(sources: Sequence[str], config: Config) -> Iterator[tuple[str, str]]:
     """(what messages call it, its text) of every program that sources name."""
     for source in sources:
-        path = Path(source)
+        path = Path(source).parent if source.endswith(f"/{FILE}") else Path(source)
         if os.path.isfile(path / FILE):  # not `Path.is_file`: an expression can be too long for a name
             hall = read_hall(path)
             texts = [e.formula for e in hall.entries] if hall else [c.text for c in read_best(path, config.hall)]

@@ -65,6 +65,10 @@ def by_text(texts: Sequence[str], results: Sequence[Result], what: Measurement) 
     return {text: group for text, group in found.items() if len(group) == count}
 
 
+class ReferenceFailure(RuntimeError):
+    """The reference could not be trained, so that nothing can be compared."""
+
+
 class Cascade:
     """Stages, and what the reference scores in them. `funnel` counts by stage the candidates that entered and that completed it."""
 
@@ -77,13 +81,13 @@ class Cascade:
         self._parts: dict[str, NDArray[np.float64]] = {}  # of the reference by stage, (seeds, instances)
 
     def prepare(self) -> Steps[None]:
-        """Measure the reference in all stages. Raises RuntimeError where that fails: nothing could be compared."""
+        """Measure the reference in all stages. Raises ReferenceFailure where that fails."""
         for stage in self.stages:
             what = stage.measurement
             results = yield Batch(stage.name, what, tuple((self._reference, seed) for seed in what.seeds))
             for result in results:
                 if isinstance(result, Failure):
-                    raise RuntimeError(f"the reference {self._reference} could not be trained: {result.reason}")
+                    raise ReferenceFailure(f"the reference {self._reference} could not be trained: {result.reason}")
             self._parts[stage.name] = np.stack([parts_of(r, what) for r in results if isinstance(r, SeedResult)])
 
     def evaluate(self, candidates: Sequence[Candidate]) -> Steps[list[Candidate]]:

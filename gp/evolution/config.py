@@ -233,7 +233,7 @@ def check(key: str, value: object) -> None:
     if key not in KEYS:
         near = nearest(key, KEYS)
         hint = f", did you mean '{near}'?" if near else ""
-        raise ConfigError(f"there is no setting '{key}'{hint} (settings: {', '.join(KEYS)})")
+        raise ConfigError(f"there is no setting '{key}'{hint} (gp run --print-config lists all)")
     if not _is_allowed(key, value):
         raise ConfigError(f"{key} must be {allowed(key)}, not {value!r}")
 

@@ -22,6 +22,7 @@ from gp.evolution.hall import BASELINES, REFERENCE, Compared, Difference, Entry,
 from gp.lab.measure import outcome
 from gp.lab.protocol import Measurement
 from gp.lab.score import Outcome, difference, score
+from gp.workers import Failure
 
 _LONG: Final = re.compile(r"\d*\.\d{5,}(e[+-]?\d+)?")  # a number with more decimals than anybody wrote
 
@@ -32,8 +33,9 @@ def finals(finalists: Sequence[Candidate], config: Config) -> Steps[Hall]:
     texts: dict[str, Candidate] = {}
     for candidate in sorted(finalists, key=lambda c: c.rank):
         texts.setdefault(shown_text(candidate.text), candidate)
-    here = yield from _measure([*known.values(), *texts], "final", config.final)
-    elsewhere = yield from _measure([*known.values(), *texts], "selection", config.selection)
+    missing: dict[str, str] = {}
+    here = yield from _measure([*known.values(), *texts], "final", config.final, missing)
+    elsewhere = yield from _measure([*known.values(), *texts], "selection", config.selection, missing)
     scores = {text: score(found, config.selection).score for text, found in elsewhere.items() if text in here}
     counts = len(config.final.instances), len(config.selection.instances)
     means = {t: float(np.average((score(here[t], config.final).score, scores[t]), weights=counts)) for t in texts if t in scores}
@@ -42,7 +44,7 @@ def finals(finalists: Sequence[Candidate], config: Config) -> Steps[Hall]:
     for text in ranked:
         best.setdefault(texts[text].structure, text)
     chosen = list(best.values())[: config.hall]
-    unseen = yield from _measure([*known.values(), *chosen], "validation", config.validation)
+    unseen = yield from _measure([*known.values(), *chosen], "validation", config.validation, missing)
 
     def entry(text: str, candidate: Candidate | None) -> Entry:
         selected = Compared(scores[text], _to_reference(text, elsewhere, config.selection))
@@ -51,7 +53,8 @@ def finals(finalists: Sequence[Candidate], config: Config) -> Steps[Hall]:
         return entry_of(text, candidate, found, _to_reference(text, here, config.final), selected, judged)
 
     baselines = tuple(entry(text, None) for text in known.values() if text in scores and text in unseen)
-    return Hall(tuple(entry(t, texts[t]) for t in chosen if t in unseen), baselines, True, config.seed, Measured.of(config.final))
+    entries = tuple(entry(t, texts[t]) for t in chosen if t in unseen)
+    return Hall(entries, baselines, True, config.seed, Measured.of(config.final), missing)
 
 
 def shown_text(text: str) -> str:
@@ -67,8 +70,12 @@ def _to_reference(text: str, found: Mapping[str, Outcome], what: Measurement) ->
     return None if text not in found or reference is None else difference(found[text], reference, what)
 
 
-def _measure(texts: Sequence[str], purpose: str, what: Measurement) -> Steps[dict[str, Outcome]]:
-    """What came of those programs all of whose networks could be trained."""
+def _measure(texts: Sequence[str], purpose: str, what: Measurement, missing: dict[str, str]) -> Steps[dict[str, Outcome]]:
+    """What came of those programs all of whose networks could be trained; why not goes to `missing`, by the name of each other one."""
     texts = list(dict.fromkeys(texts))
     results = yield Batch(purpose, what, tuple((text, seed) for text in texts for seed in what.seeds))
+    for k, result in enumerate(results):
+        if isinstance(result, Failure):
+            text = texts[k // len(what.seeds)]
+            missing.setdefault(known_as(text) or text, result.reason)
     return {text: outcome(found) for text, found in by_text(texts, results, what).items()}

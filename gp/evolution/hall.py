@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from gp.evolution.candidate import Candidate
@@ -18,7 +18,7 @@ from grammar.printer import format_program
 
 REFERENCE: Final = "gelu"
 BASELINES: Final = ("relu", REFERENCE, "gelusine")
-_FORMAT: Final = "hall-of-fame/5"
+_FORMAT: Final = "hall-of-fame/6"
 Difference = tuple[float, float, float]  # to the reference, and its 95% interval by paired bootstrap
 
 
@@ -82,13 +82,20 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Hall:
-    """Entries from the best on, and the baselines. `complete`: measured again after the search; if not, scores are those of the search."""
+    """Entries from the best on, and the baselines. `complete`: measured again after the search; if not, scores are those of the search.
+    `missing`: why finalists and baselines are not there that could not be measured again, by their names."""
 
     entries: tuple[Entry, ...]
     baselines: tuple[Entry, ...]
     complete: bool
     seed: int
     measured: Measured
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def lacks_baselines(self) -> bool:
+        """Whether a baseline is missing: it failed for a reason that is not its own, since it is known to work."""
+        return any(name in self.missing for name in BASELINES)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the same for the same seed: no times, no paths."""
@@ -99,6 +106,7 @@ class Hall:
             "measured": asdict(self.measured),
             "entries": [{"rank": k, **asdict(e)} for k, e in enumerate(self.entries, 1)],
             "baselines": [asdict(e) for e in self.baselines],
+            "missing": dict(self.missing),
         }
 
     @classmethod
@@ -111,6 +119,7 @@ class Hall:
             value["complete"],
             value["seed"],
             Measured(tuple(measured["seeds"]), measured["steps"], measured["learning_rate"]),
+            value["missing"],
         )
 
 

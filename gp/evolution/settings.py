@@ -6,17 +6,20 @@ Settings stand at the top of a file or in a table [search]; likewise a key is wr
 from __future__ import annotations
 
 import json
+import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from gp.evolution.config import KEYS, TABLES, Config, ConfigError, allowed, check
+from gp.evolution.config import TABLES, Config, ConfigError, allowed, check
+from gp.evolution.productions import all_productions
 from gp.unreadable import unreadable
 from gp.workers import cores
 
 TABLE: Final = "search"
+_COLUMNS: Final = 120  # of a comment
 PRESETS: Final = ("quick", "standard", "thorough")
 
 
@@ -61,6 +64,8 @@ def to_toml(config: Config) -> str:
     for key, value in config.to_json().items():
         setting = f"# {key} is not set" if value is None else f"{key} = {_toml(value)}"
         lines.append(f"{setting}  # {allowed(key)}\n")
+    names = ", ".join(dict.fromkeys(p.name for p in all_productions()))
+    lines += [f"# {line}\n" for line in textwrap.wrap(f"The names that weights may have: {names}", _COLUMNS)]
     return "".join(lines)
 
 
@@ -72,7 +77,7 @@ def _toml(value: object) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(unreadable(file, error)) from error
 
@@ -82,7 +87,7 @@ def _assigned(assignment: str, before: Mapping[str, Any]) -> dict[str, Any]:
     needs no quotes within quotes."""
     key, sign, value = (part.strip() for part in assignment.partition("="))
     if not sign:
-        raise ConfigError(f"--set takes KEY=VALUE, not {assignment!r} (settings: {', '.join(KEYS)})")
+        raise ConfigError(f"--set takes KEY=VALUE, not {assignment!r} (gp run --print-config lists all settings)")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):

@@ -67,7 +67,7 @@ class Space:
             if name not in known:
                 near = nearest(name, known)
                 hint = f", did you mean '{near}'?" if near else ""
-                raise ValueError(f"there is no production '{name}'{hint} (productions: {', '.join(known)})")
+                raise ValueError(f"there is no production '{name}'{hint} (gp run --print-config lists all)")
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
                 raise ValueError(f"the weight of '{name}' must be a number from 0 on, not {weight!r}")
         if (False, "numbers") not in self._choices:

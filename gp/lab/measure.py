@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import pickle
 import time
 from collections.abc import Sequence
@@ -101,10 +100,8 @@ def prepare() -> None:
 
     Of several processes one compiles, and the others wait for it.
     """
-    folder = default_cache().folder
-    with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(folder / "trainer.lock") if os.access(folder, os.W_OK) else contextlib.nullcontext():
+    cache = default_cache()
+    with contextlib.nullcontext() if cache.problem() else FileLock(cache.folder / "trainer.lock"):
         _train_one()
 
 

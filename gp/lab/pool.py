@@ -15,6 +15,7 @@ from gp.lab.devices import AUTO, CPU, DeviceError, resolve
 from gp.lab.measure import Backend, Method, SeedResult
 from gp.lab.protocol import Measurement
 from gp.workers import Failure, Job, Workers
+from kernels.cache import default_cache, numba_entries
 from kernels.host import host
 
 Tasks = Sequence[tuple[str, int]]
@@ -136,6 +137,8 @@ def open_pool(device: str, workers: int, *, memory: int = 0, backend: Backend = 
     if backend == "eager" and device not in (AUTO, CPU):
         raise DeviceError(f"the backend eager trains on the CPU alone; leave out the device {device}, or the backend")
     names = (CPU,) if backend == "eager" else resolve(device)
+    if problem := default_cache().problem() or numba_entries().problem():
+        say(problem)
     if names == (CPU,):
         return CpuPool(workers, memory, backend)
     with contextlib.ExitStack() as failing:

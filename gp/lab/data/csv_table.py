@@ -15,6 +15,7 @@ from gp.lab.data.dataset import Array, DataError, Raw, Split
 
 TARGET: Final = "y"
 SPLIT: Final = "split"
+_MOST_COLUMNS: Final = 1002  # a thousand inputs, target and split: networks have a weight for each input and hidden value
 # The least rows of each split: one batch of the lab's training, and enough points to measure an error with.
 LEAST_ROWS: Final = {"train": 64, "id": 16, "ood": 16}
 
@@ -31,13 +32,13 @@ def read_table(text: str) -> Table:
     """The data set in the text of a CSV file; see `gp.lab.data.custom`. Raises DataError."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
+        header = next((_stripped(cells) for cells in reader if cells), None)
+        if header is None:
+            raise DataError(f"the file is empty; its first row names the columns: inputs, {TARGET} and {SPLIT}")
+        inputs = _input_names(header)
+        rows = [(reader.line_num, _stripped(cells)) for cells in reader if cells]
     except csv.Error as error:
         raise DataError(f"line {reader.line_num} is not CSV: {error}") from error
-    if not lines:
-        raise DataError(f"the file is empty; its first row names the columns: inputs, {TARGET} and {SPLIT}")
-    (_, header), *rows = lines
-    inputs = _input_names(header)
     values: dict[str, list[list[float]]] = {name: [] for name in LEAST_ROWS}
     for line, cells in rows:
         if len(cells) != len(header):
@@ -54,8 +55,14 @@ def read_table(text: str) -> Table:
     return Table(inputs, Raw(_split(train), _split(inside), _split(outside)))
 
 
+def _stripped(cells: Sequence[str]) -> list[str]:
+    return [cell.strip() for cell in cells]
+
+
 def _input_names(header: Sequence[str]) -> tuple[str, ...]:
     """The columns that are neither target nor split."""
+    if len(header) > _MOST_COLUMNS:
+        raise DataError(f"the first row names {len(header):,} columns; at most {_MOST_COLUMNS:,} can be used, so leave some out")
     for name, meaning in ((TARGET, "the target"), (SPLIT, "train, id or ood")):
         if name not in header:
             raise DataError(f"there is no column '{name}' ({meaning}); the columns, separated by commas, are: {', '.join(header)}")
@@ -83,7 +90,7 @@ def _number(line: int, column: str, cell: str) -> float:
 
 def _refuse_constants(columns: Sequence[str], train: Array) -> None:
     for name, values in zip(columns, train.T, strict=True):
-        if np.ptp(values) == 0:
+        if (values == values[0]).all():
             what = "there is nothing to learn" if name == TARGET else "leave the column out"
             raise DataError(f"column '{name}' is {values[0]:g} in every training row; {what}")
 

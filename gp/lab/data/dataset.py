@@ -19,6 +19,7 @@ SetName = Literal["search", "selection", "validation"]
 
 TRAIN_POINTS: Final = 512
 TEST_POINTS: Final = 256  # each of the points in and out of distribution
+_LARGEST: Final = 1e15  # standardised: its square is far from the largest float32
 SPLITS: Final = ("train", "inside", "outside")
 _CACHED: Final = 512  # data sets in memory, about 100 kB each
 # What a random stream is for; every stream of the registry is named by its purpose, a seed and an instance.
@@ -97,14 +98,22 @@ def make_dataset(instance: Instance, seed: int, standardise: bool = True) -> Dat
     raw = instance.points(np.random.default_rng([_POINTS, seed, *instance.name.encode()]))
     for split in SPLITS:
         _check(instance, split, getattr(raw, split))
-    if np.ptp(raw.train.y) == 0:
+    if (raw.train.y == raw.train.y[0]).all():
         raise DataError(f"{instance.name}: the target is {raw.train.y[0]:g} at every training point; there is nothing to learn")
     if not standardise:
         return Dataset(instance.name, raw.train, raw.inside, raw.outside, raw)
     (x_mean, x_scale), (y_mean, y_scale) = _mean_and_scale(raw.train.x), _mean_and_scale(raw.train.y)
 
     def standard(split: Split) -> Split:
-        result = Split((split.x - x_mean) / x_scale, (split.y - y_mean) / y_scale)
+        with np.errstate(all="ignore"):  # what comes of numbers too large or too small is checked
+            result = Split((split.x - x_mean) / x_scale, (split.y - y_mean) / y_scale)
+        columns = zip((*instance.input_names, "y"), (*result.x.T, result.y), (*x_scale, y_scale), strict=True)
+        for name, values, scale in columns:
+            if not (0 < scale < np.inf and (np.abs(values) <= _LARGEST).all()):
+                raise DataError(
+                    f"{instance.name}: column '{name}' has values too large, too small or too far from those of training for float32; "
+                    "scale it, or leave out the rows that are far away"
+                )
         _freeze(result)
         return result
 
@@ -119,7 +128,8 @@ def constants_generator(name: str) -> np.random.Generator:
 def _mean_and_scale(values: Array) -> tuple[Array, Array]:
     """Mean and population deviation of each column; where a column is constant, 1 instead of its deviation."""
     # A constant column may have a deviation that is rounding noise, so the range decides.
-    return np.mean(values, axis=0), np.where(np.ptp(values, axis=0) == 0, 1.0, np.std(values, axis=0))
+    with np.errstate(all="ignore"):  # of numbers whose squares are none, which is noticed where they are used
+        return np.mean(values, axis=0), np.where(np.ptp(values, axis=0) == 0, 1.0, np.std(values, axis=0))
 
 
 def _check(instance: Instance, name: str, split: Split) -> None:
