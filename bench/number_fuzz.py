@@ -98,7 +98,8 @@ def faults(text: str, backend: str = "llvm") -> Iterator[Fault]:
                 continue
             least = _NEAR * abs(right) + _LEAST
             steady = float((exact[:, n] - right).abs().max()) <= least and abs(other - right) <= least
-            granted = FACTOR * float(wrong[:, n].nan_to_num(0.0, 0.0).max()) + STEPS * _EPS * abs(right) + _LEAST
+            size = abs(right) + (abs(float(narrow[0][0, n])) / max(abs(POINTS[n]), 1e-38) if k else 0.0)  # terms of a slope may cancel
+            granted = FACTOR * float(wrong[:, n].nan_to_num(0.0, 0.0).max()) + STEPS * _EPS * size + _LEAST
             lost = bool(here[:, n].isfinite().all()) and not math.isfinite(value)
             if steady and (lost or (math.isfinite(value) and abs(value - right) > granted)):
                 yield Fault(text, POINTS[n], what, value, as_written, right)

@@ -104,9 +104,9 @@ def _making(operator: Operator, args: tuple[Node, ...], attribute: Attribute) ->
 def make_slope(partial: Node, slope: Node) -> Node:
     """The product of a chain rule. It moves into the branches of a choice, and a zero there wins: what is not chosen has no part in a
     derivative, even where it is infinite. (In a program 0*inf is NaN, as everywhere.)"""
-    if partial.name == "div" and partial.args[0] is constant(1.0) and partial.span is Span.ELEMENT:
-        return make("div", slope, partial.args[1])  # 1/a may overflow where slope/a does not
     for factor, other in ((partial, slope), (slope, partial)):
+        if factor.name == "div" and factor.args[0] is constant(1.0) and factor.span is Span.ELEMENT:
+            return make("div", other, factor.args[1])  # 1/a may overflow where slope/a does not
         if _chooses_a_number(factor):
             return _into_branches(factor, other)
     return make("mul", partial, slope)
