@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, cast
 
 from codegen.build import LearnableParameter
-from codegen.graph import Node, Reduction, Source, topological
+from codegen.graph import Node, Reduction, Source, rebuild, topological, with_args
 from codegen.instructions import Span
 from codegen.operators import Operator
 from grammar import parse
@@ -37,6 +37,7 @@ def to_program(root: Node, parameters: tuple[Parameter, ...] = ()) -> Program:
 
     Internal operators are written as what they mean (a guarded product as a product), so the program builds to the same function.
     """
+    root = _written(root)
     order = topological([root])
     used = {n.attribute.name for n in order if isinstance(n.attribute, Source)}
     taken = used | {p.name for p in parameters}
@@ -51,6 +52,16 @@ def to_program(root: Node, parameters: tuple[Parameter, ...] = ()) -> Program:
             tree = Name(bindings[-1].name)
         trees[node] = tree
     return Program((*(p for p in parameters if p.name in used), *bindings), trees[root])
+
+
+def _written(root: Node) -> Node:
+    """The graph that is written: of what guards a value at the edges of the range of numbers, the value alone."""
+
+    def visit(node: Node, args: tuple[Node, ...]) -> Node:
+        guards = isinstance(node.operator, Operator) and node.operator.text == "a"
+        return args[0] if guards else with_args(node, args)
+
+    return rebuild([root], visit)[0]
 
 
 def _shared(order: Sequence[Node], copies: Callable[[Node], Sequence[int]]) -> set[Node]:
@@ -148,6 +159,7 @@ def to_latex(root: Node) -> str:
     A short formula is written out. A longer one is a list in `aligned`, where shared and very long parts are called t_1, t_2, ... and the
     function itself, which comes last, f.
     """
+    root = _written(root)
     order = topological([root])
     shared = _shared(order, _copies_in_latex) if _is_long(order) else set()
     texts: dict[Node, tuple[str, int]] = {}

@@ -109,7 +109,8 @@ def test_a_whole_search_ends_in_a_hall_of_fame(whole: Whole) -> None:
     assert [b.name for b in hall.baselines] == ["relu", "gelu", "gelusine"]
     assert len(hall.entries) == 5
     assert all(e.selection_score is not None and e.unseen_score is not None for e in (*hall.entries, *hall.baselines))
-    scores = [e.selection_score or 0.0 for e in hall.entries]
+    sizes = [len(instances(name)) for name in ("search", "selection")]
+    scores = [np.average((e.score, e.selection_score or 0.0), weights=sizes) for e in hall.entries]
     assert scores == sorted(scores)
     by_number = {c.number: c for c in heard.judgements}
     structures = [by_number[e.candidate].structure for e in hall.entries if e.candidate is not None]
