@@ -11,10 +11,6 @@ from bench.gpu_static import Item, faults, program_jobs, row, stored, versions
 from grammar import catalog
 from kernels.triton_compiler import TARGETS
 
-# Bodies of thousands of instructions, where 4 elements a thread would spill: their accesses are as narrow as their tile.
-ONE_ELEMENT_A_THREAD = {("phase_locked_entropic_repulsion", "gfx942")}
-NARROW = ["loads of 32 bits", "stores of 32 bits"]
-
 
 @functools.cache
 def known():
@@ -34,4 +30,4 @@ def test_no_spills_no_local_memory_full_width(name, target):
             if job.kernel.startswith("forward") and target != "sm_90":
                 continue
             found = row(item, target, job)
-        assert faults(found) in ([], NARROW if (name, target) in ONE_ELEMENT_A_THREAD else [])
+        assert faults(found) == []

@@ -26,7 +26,6 @@ KEY = ("name", "kernel", "target")
 STORED = {tuple(r[k] for k in KEY): r for r in TABLE}
 # Of the catalogue a few, one with a parameter per channel and one with statistics; of the random programs every 40th.
 SAMPLE = ("gelu", "mish", "prelu", "turbulent", *(f"random {k}" for k in range(0, gpu_static.PROGRAMS, 40)))
-NARROW = {("phase_locked_entropic_repulsion", "backward", "gfx942")}  # one element a thread: see `MASK_BOUND_BODY`
 
 
 @functools.cache
@@ -66,7 +65,7 @@ def test_faults_in_the_table_are_known() -> None:
     assert {r["target"] for r in lanes} <= {"gfx942"}, "scalar registers, kept in lanes of a vector register"
     assert "catalogue" not in {r["kind"] for r in lanes}
     assert max(r["spills"] for r in lanes) <= 10
-    assert {(r["name"], r["kernel"], r["target"]) for r in TABLE if any("bits" in fault for fault in faults(r))} == NARROW
+    assert not [r for r in TABLE if any("bits" in fault for fault in faults(r))]
 
 
 @pytest.mark.parametrize("target", TARGETS)
