@@ -58,7 +58,7 @@ def _quotient(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
     """(a/b)' = (a' b - a b')/b/b, or (a' - y b')/b with y = a/b.
 
     The first cancels nothing, where the second does, as for x/(1 + |x|) at large x. But its products square the range of numbers: for
-    exp(x)/x they overflow at 45. So it is taken alone where they cannot (`tame`), else where its numerator is well within the range, which
+    exp(x)/x they overflow at 85. So it is taken alone where they cannot (`tame`), else where its numerator is well within the range, which
     is found out at each element; the second is finite wherever value and slope are. b is divided out twice because b^2 overflows where b
     does not, and by its reciprocal because a division takes ten cycles."""
     a, b = node.args

@@ -108,7 +108,7 @@ def _quotient(node: Node, args: Sequence[Growth]) -> Growth:
         return one
     if other.least is None or other.decay is not None:  # it may vanish
         return Growth(_UNKNOWN, None, other.least if one.most is None else None)
-    decays = other.least is not None and (one.most is None or one.most < other.least)
+    decays = one.most is None or one.most < other.least
     return Growth(one.most, None, _together(one.decay, other.least) if decays else one.decay)
 
 
@@ -208,13 +208,13 @@ def _is_positive(operator: Operator) -> bool:
 
 def never_zero(node: Node) -> bool:
     """Whether it is seen at once that a value has no zero at any finite x, in exact arithmetic."""
-    if node.name in ("mul", "absorb", "div"):
-        return all(map(never_zero, node.args)) if node.name != "div" else never_zero(node.args[0])
-    if node.name in ("neg", "ipow", "square", "settle"):
+    if node.name in ("mul", "absorb"):
+        return all(map(never_zero, node.args))
+    if node.name in ("neg", "ipow", "square", "settle", "div"):
         return never_zero(node.args[0])
     if node.name == "add":
         return any(_is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1]))
-    return _is_above_zero(node) or node.constant
+    return _is_above_zero(node) or (node.constant and node.attribute != 0.0)
 
 
 def _is_above_zero(node: Node) -> bool:
@@ -237,9 +237,9 @@ def pole_free(node: Node) -> bool:
         if isinstance(current.operator, str) or current.boolean or current.constant:
             continue
         name, arity = current.operator.name, current.operator.arity
-        if name == "div" and not (never_zero(current.args[1]) or current.args[1].constant):
+        if name == "div" and not never_zero(current.args[1]):
             return False
-        if name in ("pow",) or (name == "ipow" and cast(int, current.attribute) < 0):
+        if name == "pow" or (name == "ipow" and cast(int, current.attribute) < 0):
             return False
         if arity == 1 and name != "ipow" and _has_pole(current.operator):
             return False
