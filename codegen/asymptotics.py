@@ -80,6 +80,8 @@ def _classes(roots: Sequence[Node], end: float) -> Mapping[Node, Classes]:
 
 
 def _class_of(value: float) -> Classes:
+    if np.isnan(value):  # a limit that nobody knows
+        return _FINITE
     return frozenset({value if value == 0 or np.isinf(value) else float(np.sign(value))})
 
 

@@ -74,22 +74,22 @@ def _quotient(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
 
 
 @functools.cache
-def _placeholders(operator: Operator) -> dict[str, Node]:
+def placeholders(operator: Operator) -> dict[str, Node]:
     """What stands in the operator's rules for its arguments, its result and its attribute."""
     arguments = {name: source(f"?{name}", Span.ELEMENT, boolean=b) for name, b in zip("abc", operator.boolean_arguments, strict=False)}
     return {**arguments, "y": source("?y", Span.ELEMENT), "n": source("?n", Span.SCALAR)}
 
 
 @functools.cache
-def _templates(operator: Operator) -> tuple[Node, ...]:
-    return tuple(read_template(rule, _placeholders(operator)) for rule in operator.derivative)
+def templates(operator: Operator) -> tuple[Node, ...]:
+    return tuple(read_template(rule, placeholders(operator)) for rule in operator.derivative)
 
 
 def _partial(node: Node, k: int) -> Node:
     """The rule of the node's operator for argument k, with the node's arguments filled in."""
     operator = cast(Operator, node.operator)
     values = [*node.args, node, *([constant(float(node.attribute))] if isinstance(node.attribute, int) else [])]
-    return instantiate(_templates(operator)[k], dict(zip(_placeholders(operator).values(), values, strict=False)))
+    return instantiate(templates(operator)[k], dict(zip(placeholders(operator).values(), values, strict=False)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class Growth:
 _BOUNDED: Final = Growth()
 _FIXED: Final = Growth(fixed=True)
 _ANY: Final = Growth(_UNKNOWN)
+_POLE_FREE: Final[weakref.WeakKeyDictionary[Node, bool]] = weakref.WeakKeyDictionary()
+_STEEP: Final[weakref.WeakKeyDictionary[Node, bool]] = weakref.WeakKeyDictionary()
 _KNOWN: Final[dict[float, weakref.WeakKeyDictionary[Node, Growth]]] = {end: weakref.WeakKeyDictionary() for end in (-_INF, _INF)}
 
 
@@ -174,6 +176,8 @@ def _far(operator: Operator, sign: float) -> Rank | None:
     with np.errstate(all="ignore"):
         size = np.log(np.abs(np.asarray(operator.reference(sign * _FAR), np.float64)))
         farther = np.abs(np.asarray(operator.reference(sign * _FARTHER), np.float64))
+    if np.isnan(size).all():  # there is nothing on that side
+        return None
     steps = np.diff(size)
     if not np.isfinite(size).all() or not ((steps >= 0).all() or (steps <= 0).all()):
         return None if (farther <= _SMALL).all() else _UNKNOWN
@@ -233,17 +237,51 @@ def _is_not_below_zero(node: Node) -> bool:
 
 def pole_free(node: Node) -> bool:
     """Whether a value is finite at every finite x, in exact arithmetic, as far as can be seen."""
-    for current in topological([node], through_means=False):
-        if isinstance(current.operator, str) or current.boolean or current.constant:
-            continue
-        name, arity = current.operator.name, current.operator.arity
-        if name == "div" and not never_zero(current.args[1]):
-            return False
-        if name == "pow" or (name == "ipow" and cast(int, current.attribute) < 0):
-            return False
-        if arity == 1 and name != "ipow" and _has_pole(current.operator):
-            return False
-    return True
+    if node not in _POLE_FREE:
+        for current in topological([node], through_means=False):
+            if current not in _POLE_FREE:
+                _POLE_FREE[current] = all(_POLE_FREE.get(a, True) for a in current.args) and not _is_pole(current)
+    return _POLE_FREE[node]
+
+
+def _is_pole(node: Node) -> bool:
+    """Whether an operation may be infinite where its arguments are finite."""
+    if isinstance(node.operator, str) or node.boolean or node.constant:
+        return False
+    name, arity = node.operator.name, node.operator.arity
+    if name == "div":
+        return not never_zero(node.args[1])
+    if name == "ipow":
+        return cast(int, node.attribute) < 0
+    return name == "pow" or (arity == 1 and _has_pole(node.operator))
+
+
+def overflows_first(partial: Node, slope: Node) -> bool:
+    """Whether a slope may leave the range of numbers where its product with a partial does not: it has a pole of second order, which
+    overflows at 1e-20 already, or grows exponentially and no zero wins over it."""
+    if _has_steep_pole(slope):
+        return True
+    for end in (-_INF, _INF):
+        most = growth(slope, end).most
+        if most is not None and (1, 0.0) <= most < _UNKNOWN and not zero_wins(partial, slope, end):
+            return True
+    return False
+
+
+def _has_steep_pole(node: Node) -> bool:
+    if node not in _STEEP:
+        for current in topological([node], through_means=False):
+            if current not in _STEEP:
+                _STEEP[current] = any(_STEEP.get(a, False) for a in current.args) or _is_steep_pole(current)
+    return _STEEP[node]
+
+
+def _is_steep_pole(node: Node) -> bool:
+    if not _is_pole(node):
+        return False
+    if node.name == "div":
+        return node.args[1].name in ("square", "ipow", "mul", "div")
+    return node.name == "pow" or (node.name == "ipow" and cast(int, node.attribute) < -1)
 
 
 def is_bounded(node: Node) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from codegen.graph import Node, apply, constant, limit, source, topological
+from codegen.growth import growth
 from codegen.instructions import Span
 from codegen.numpy import evaluate
 from codegen.operators import OPERATORS
@@ -35,8 +36,14 @@ def may_be_undefined(roots: Sequence[Node]) -> list[bool]:
     return [any(bool(np.isnan(values).any()) for values in both) for both in zip(*tries, strict=True)]
 
 
+def _is_seen(function: Node, end: float) -> bool:
+    """Whether values far out can say what the limit is: not where one that vanishes in floating point is compared, or its sign taken."""
+    jumps = (n for n in topological([function]) if n.boolean or n.name == "sign")
+    return all(a.boolean or (g := growth(a, end)).fixed or g.least is not None for n in jumps for a in n.args)
+
+
 def settled(value: Node, function: Node, factor: Node | None = None) -> Node:
     """`value`, but where it is NaN at x = -inf or +inf the limit there of `function`, times `factor`."""
     left = apply(OPERATORS["lt"], _X, constant(0.0))
-    end = apply(OPERATORS["where"], left, limit(function, -_INF), limit(function, _INF))
+    end = apply(OPERATORS["where"], left, *(limit(function, e) if _is_seen(function, e) else constant(np.nan) for e in (-_INF, _INF)))
     return apply(OPERATORS["settle"], value, _X, end if factor is None else apply(OPERATORS["mul"], factor, end))

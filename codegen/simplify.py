@@ -14,7 +14,7 @@ import numpy as np
 
 from codegen.build import build_expression, power
 from codegen.graph import OVER_SPAN, Attribute, Node, Reduction, apply, constant, is_structural, mean, rebuild, source, truth, with_args
-from codegen.growth import is_bounded
+from codegen.growth import is_bounded, overflows_first
 from codegen.instructions import Span
 from codegen.operators import OPERATORS, Operator
 from codegen.rules import RULES
@@ -102,14 +102,38 @@ def _making(operator: Operator, args: tuple[Node, ...], attribute: Attribute) ->
 
 
 def make_slope(partial: Node, slope: Node) -> Node:
-    """The product of a chain rule. It moves into the branches of a choice, and a zero there wins: what is not chosen has no part in a
-    derivative, even where it is infinite. (In a program 0*inf is NaN, as everywhere.)"""
+    """The product of a chain rule, partial (of what is outside) times slope (of what is inside).
+
+    It moves into the branches of a choice, and a zero there wins: what is not chosen has no part in a derivative, even where it is
+    infinite. (In a program 0*inf is NaN, as everywhere.) And it multiplies from the outside
+    in where the slope inside may overflow first: that of ((1/x)^17)^-0.7 is 0 at 0.005, and not 0*inf.
+    """
     for factor, other in ((partial, slope), (slope, partial)):
-        if factor.name == "div" and factor.args[0] is constant(1.0) and factor.span is Span.ELEMENT:
-            return make("div", other, factor.args[1])  # 1/a may overflow where slope/a does not
+        if factor.name == "div" and factor.args[0].operator == "constant" and factor.span is Span.ELEMENT:
+            # k/a may overflow where k*slope/a does not
+            return make("div", other if factor.args[0] is constant(1.0) else make("mul", factor.args[0], other), factor.args[1])
         if _chooses_a_number(factor):
             return _into_branches(factor, other)
+    if partial.span is Span.ELEMENT and partial.operator != "input" and slope.name in _SPREAD and overflows_first(partial, slope):
+        return _spread(partial, slope)
     return make("mul", partial, slope)
+
+
+_SPREAD: Final = ("neg", "add", "sub", "mul", "div")
+
+
+def _spread(partial: Node, slope: Node) -> Node:
+    """The product of a partial and of a slope's terms and factors, one after another."""
+    if slope.name == "neg":
+        return make("neg", make_slope(partial, slope.args[0]))
+    a, b = slope.args
+    if slope.name == "div":  # a partial that is small would make a numerator vanish that need not be divided first
+        return make("div", make_slope(partial, a), b) if overflows_first(partial, a) else make("mul", partial, slope)
+    if slope.name != "mul":
+        return make(slope.operator, make_slope(partial, a), make_slope(partial, b))
+    if a.span is not Span.ELEMENT:
+        return make("mul", a, make_slope(partial, b))
+    return make_slope(make_slope(partial, a), b)
 
 
 def _into_branches(choice: Node, other: Node) -> Node:

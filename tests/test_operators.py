@@ -8,10 +8,10 @@ import torch
 from block_evaluator import evaluate as evaluate_block
 from hypothesis import given
 from hypothesis import strategies as st
-from mp_operators import MP
 from mpmath import mp, mpf
 from tolerances import assert_same
 
+from bench.high_precision import MP
 from codegen.derivative import derivative
 from codegen.graph import apply, constant, source
 from codegen.instructions import Block, Span

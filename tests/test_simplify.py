@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from mp_operators import MP
+from bench.high_precision import MP
 from mpmath import isfinite, mpf
 from strategies import expressions, programs
 
