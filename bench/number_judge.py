@@ -128,7 +128,9 @@ class Program:
         low, high = min(found), max(found)
         with mp.workprec(_BITS[1]):
             off = [compute(self.root, mpf(x), Noise(random.Random(seed), unit, least)) for seed in range(_SAMPLES)]
-        return Exact(low, high, max([mpf(0), *(max(low - o, o - high) for o in off if not mp.isnan(o))]))
+        if any(map(mp.isnan, off)):
+            return None  # rounding decides whether there is a value at all
+        return Exact(low, high, max([mpf(0), *(max(low - o, o - high) for o in off)]))
 
     def _settled(self, x: Any, gradient: bool) -> list[Any] | None:
         """The value, or the slopes to the left and to the right, when two precisions agree on them."""
@@ -149,8 +151,9 @@ class Program:
         if any(f is None for f in found):
             return None
         values = [f[0] for f in found if f is not None]
-        if any(map(mp.isnan, values)):
-            return Exact(mp.nan, mp.nan, mpf(0)) if all(map(mp.isnan, values)) else None
+        if any(map(mp.isnan, values)):  # unless floating point has a number there, such as the root of a negative one that has become 0
+            far = plain(self.root, np.array([math.copysign(1e30, end)]))[gradient]
+            return Exact(mp.nan, mp.nan, mpf(0)) if all(map(mp.isnan, values)) and np.isnan(far).all() else None
         sizes = [abs(v) for v in values]
         if all(s > 1e6 for s in sizes) and sizes == sorted(sizes) and sizes[0] < sizes[-1] and len({mp.sign(v) for v in values}) == 1:
             return Exact(mp.sign(values[-1]) * mp.inf, mp.sign(values[-1]) * mp.inf, mpf(0))
@@ -202,15 +205,17 @@ def _has_value(x: float, ours: float, written: float) -> bool:
 
 def _breaks(ours: float, written: float, exact: Exact, disturbed: Sequence[float], dtype: Any) -> bool:
     limits = np.finfo(dtype)
-    largest, unit, least = mpf(float(limits.max)), mpf(float(limits.eps)), mpf(float(limits.smallest_subnormal))
+    largest, unit, least = mpf(float(limits.max)), mpf(float(limits.eps)), mpf(float(limits.tiny))
     plain_is_finite = all(map(math.isfinite, [written, *disturbed]))
     if mp.isnan(exact.low):
-        return math.isfinite(ours) and not plain_is_finite
+        return math.isfinite(ours) and not math.isfinite(written)
     size = max(abs(exact.low), abs(exact.high))
     wrong = [max(exact.low - p, p - exact.high, mpf(0)) for p in (mpf(written), *map(mpf, disturbed)) if mp.isfinite(p)]
-    granted = FACTOR * max([exact.spread, *wrong]) + STEPS * (unit * (size if mp.isfinite(size) else mpf(0)) + least)
+    granted = FACTOR * max([exact.spread, *wrong]) + STEPS * unit * (size if mp.isfinite(size) else mpf(0)) + least
+    if exact.low - granted <= mpf(ours) <= exact.high + granted or (math.isfinite(ours) and exact.spread > size / 8):
+        return False
     if not math.isfinite(ours):
         return plain_is_finite and size + granted < largest
     if size > largest:
         return abs(mpf(ours)) < largest * (1 - STEPS * unit) and granted < size - abs(mpf(ours))
-    return not exact.low - granted <= mpf(ours) <= exact.high + granted
+    return True

@@ -64,13 +64,20 @@ def _quotient(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
     a, b = node.args
     if slopes[0] is zero:
         return make("neg", make_slope(make("div", node, b), slopes[1]))
-    numerator = make("sub", make_slope(slopes[0], b), make_slope(a, slopes[1]))
+    numerator = _difference(make_slope(slopes[0], b), make_slope(a, slopes[1]))
     reciprocal = make("div", constant(1.0), b)
     value = make("mul", make("mul", numerator, reciprocal), reciprocal)
     if tame(b) and at_most_linear([(slopes[0], b), (a, slopes[1])]):
         return value
     other = make("div", make("sub", slopes[0], make_slope(node, slopes[1])), b)
     return make("quotient_slope", other, value, numerator)
+
+
+def _difference(a: Node, b: Node) -> Node:
+    """a - b, which for a = c + b is c: 1 + |x| - |x| would be 0 at 1e9. A NaN in b is in the quotient as well, so nothing hides it."""
+    if a.name == "add" and b in a.args:
+        return a.args[0] if a.args[1] is b else a.args[1]
+    return make("sub", a, b)
 
 
 @functools.cache

@@ -27,8 +27,10 @@ def limit_of(values: Any, end: float) -> float:
         return at_infinity
     if (np.abs(far) > 1e15).all() and len(set(np.sign(far))) == 1:
         return float(np.sign(far[0])) * _INF
+    sizes = np.abs([*near, *far])
+    if sizes[1] <= sizes[0] / 2 and (sizes[2:] <= _CLOSE * sizes[1]).all() and (np.diff(sizes) <= 0).all():
+        return 0.0
     last = float(far[-1])
     with np.errstate(invalid="ignore"):  # inf - inf
-        close = np.abs(far - last) <= _CLOSE * max(abs(last), 1.0)
-        coming = np.abs(near - last) <= _COMING * max(abs(last), 1.0)
-    return (0.0 if abs(last) < 1e-15 else last) if close.all() and coming.all() else at_infinity
+        close, coming = (np.abs(values - last) <= part * abs(last) for values, part in ((far, _CLOSE), (near, _COMING)))
+    return last if close.all() and coming.all() else at_infinity

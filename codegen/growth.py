@@ -49,7 +49,6 @@ _BOUNDED: Final = Growth()
 _FIXED: Final = Growth(fixed=True)
 _ANY: Final = Growth(_UNKNOWN)
 _POLE_FREE: Final[weakref.WeakKeyDictionary[Node, bool]] = weakref.WeakKeyDictionary()
-_STEEP: Final[weakref.WeakKeyDictionary[Node, bool]] = weakref.WeakKeyDictionary()
 _KNOWN: Final[dict[float, weakref.WeakKeyDictionary[Node, Growth]]] = {end: weakref.WeakKeyDictionary() for end in (-_INF, _INF)}
 
 
@@ -218,7 +217,7 @@ def never_zero(node: Node) -> bool:
         return never_zero(node.args[0])
     if node.name == "add":
         return any(_is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1]))
-    return _is_above_zero(node) or (node.constant and node.attribute != 0.0)
+    return _is_above_zero(node) or node.operator == "slot" or (node.constant and node.attribute != 0.0)
 
 
 def _is_above_zero(node: Node) -> bool:
@@ -257,31 +256,17 @@ def _is_pole(node: Node) -> bool:
 
 
 def overflows_first(partial: Node, slope: Node) -> bool:
-    """Whether a slope may leave the range of numbers where its product with a partial does not: it has a pole of second order, which
-    overflows at 1e-20 already, or grows exponentially and no zero wins over it."""
-    if _has_steep_pole(slope):
-        return True
+    """Whether a slope may leave the range of numbers where its product with a partial does not: it grows exponentially, and no zero wins
+    over it; or a zero would win over one of its parts, but for a pole in the other."""
+    if slope.name == "neg":
+        return overflows_first(partial, slope.args[0])
     for end in (-_INF, _INF):
         most = growth(slope, end).most
         if most is not None and (1, 0.0) <= most < _UNKNOWN and not zero_wins(partial, slope, end):
             return True
+        if not pole_free(slope) and any(zero_wins(partial, part, end) for part in slope.args):
+            return True
     return False
-
-
-def _has_steep_pole(node: Node) -> bool:
-    if node not in _STEEP:
-        for current in topological([node], through_means=False):
-            if current not in _STEEP:
-                _STEEP[current] = any(_STEEP.get(a, False) for a in current.args) or _is_steep_pole(current)
-    return _STEEP[node]
-
-
-def _is_steep_pole(node: Node) -> bool:
-    if not _is_pole(node):
-        return False
-    if node.name == "div":
-        return node.args[1].name in ("square", "ipow", "mul", "div")
-    return node.name == "pow" or (node.name == "ipow" and cast(int, node.attribute) < -1)
 
 
 def is_bounded(node: Node) -> bool:

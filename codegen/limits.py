@@ -37,8 +37,9 @@ def may_be_undefined(roots: Sequence[Node]) -> list[bool]:
 
 
 def _is_seen(function: Node, end: float) -> bool:
-    """Whether values far out can say what the limit is: not where one that vanishes in floating point is compared, or its sign taken."""
-    jumps = (n for n in topological([function]) if n.boolean or n.name == "sign")
+    """Whether values far out can say what the limit is: not where one that vanishes in floating point, or oscillates, is compared or
+    rounded, or its sign taken."""
+    jumps = (n for n in topological([function]) if n.boolean or n.name in ("sign", "floor", "round"))
     return all(a.boolean or (g := growth(a, end)).fixed or g.least is not None for n in jumps for a in n.args)
 
 

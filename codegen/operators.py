@@ -70,7 +70,7 @@ def _sinc_slope(t: Array) -> Any:
     series = -np.pi * np.pi * t / 3 * (1 - z2 / 10 * (1 - z2 / 28 * (1 - z2 / 54 * (1 - z2 / 88))))
     remainder = t - 2 * np.round(t / 2)
     closed = (np.cos(np.pi * remainder) - _sinc(t)) / np.where(t == 0, 1.0, t)
-    return np.where(np.abs(t) < 0.05, series, np.where(np.isinf(t), 0.0, closed))
+    return np.where(np.abs(t) < 0.05, series, np.where(np.isinf(t), 0.0 / t, closed))
 
 
 def _absorb(a: Array, b: Array) -> Any:

@@ -24,7 +24,6 @@ RULES: Final[tuple[tuple[str, str], ...]] = (
     ("(-u)*b", "-(u*b)"),
     ("(-u)/b", "-(u/b)"),
     ("a/(-u)", "-(a/u)"),
-    ("(a + b) - b", "a"),
     # Constants together
     ("k*(m*u)", "(k*m)*u"),
     ("(k*u)*v", "k*(u*v)"),

@@ -13,8 +13,21 @@ from typing import Final, cast
 import numpy as np
 
 from codegen.build import build_expression, power
-from codegen.graph import OVER_SPAN, Attribute, Node, Reduction, apply, constant, is_structural, mean, rebuild, source, truth, with_args
-from codegen.growth import is_bounded, overflows_first
+from codegen.graph import (
+    OVER_SPAN,
+    Attribute,
+    Node,
+    Reduction,
+    apply,
+    constant,
+    is_structural,
+    mean,
+    rebuild,
+    source,
+    truth,
+    with_args,
+)
+from codegen.growth import is_bounded, overflows_first, pole_free
 from codegen.instructions import Span
 from codegen.operators import OPERATORS, Operator
 from codegen.rules import RULES
@@ -106,7 +119,7 @@ def make_slope(partial: Node, slope: Node) -> Node:
 
     It moves into the branches of a choice, and a zero there wins: what is not chosen has no part in a derivative, even where it is
     infinite. (In a program 0*inf is NaN, as everywhere.) And it multiplies from the outside
-    in where the slope inside may overflow first: that of ((1/x)^17)^-0.7 is 0 at 0.005, and not 0*inf.
+    in where the slope inside may overflow first: that of x/(x^2*exp(x)) is 0 at 85, and not 0*inf.
     """
     for factor, other in ((partial, slope), (slope, partial)):
         if factor.name == "div" and factor.args[0].operator == "constant" and factor.span is Span.ELEMENT:
@@ -123,17 +136,17 @@ _SPREAD: Final = ("neg", "add", "sub", "mul", "div")
 
 
 def _spread(partial: Node, slope: Node) -> Node:
-    """The product of a partial and of a slope's terms and factors, one after another."""
+    """The product of a partial and of a slope's terms and factors, first with that which may overflow."""
     if slope.name == "neg":
         return make("neg", make_slope(partial, slope.args[0]))
     a, b = slope.args
-    if slope.name == "div":  # a partial that is small would make a numerator vanish that need not be divided first
-        return make("div", make_slope(partial, a), b) if overflows_first(partial, a) else make("mul", partial, slope)
-    if slope.name != "mul":
+    if slope.name in ("add", "sub"):
         return make(slope.operator, make_slope(partial, a), make_slope(partial, b))
-    if a.span is not Span.ELEMENT:
-        return make("mul", a, make_slope(partial, b))
-    return make_slope(make_slope(partial, a), b)
+    if overflows_first(partial, a):
+        return make(slope.operator, make_slope(partial, a), b)
+    if slope.name == "mul" and (overflows_first(partial, b) or pole_free(a) < pole_free(b)):
+        return make("mul", make_slope(partial, b), a)
+    return make(slope.operator, make("mul", partial, a), b) if pole_free(b) < pole_free(a) else make("mul", partial, slope)
 
 
 def _into_branches(choice: Node, other: Node) -> Node:
@@ -220,8 +233,11 @@ def _is_moderate(node: Node) -> bool:
 
 _SMALL: Final = 1e-4
 _GUARDS: Final[dict[str, Guard]] = {
-    "k*(m*u)": _keep_the_range, "(k*u)/m": _keep_the_range, "k + (m + u)": _keep_the_range, "(k*u)*v": _may_move_out,
-}  # fmt: skip
+    "k*(m*u)": _keep_the_range,
+    "(k*u)/m": _keep_the_range,
+    "k + (m + u)": _keep_the_range,
+    "(k*u)*v": _may_move_out,
+}
 
 
 @functools.cache
