@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from bench.high_precision import MP
 from mpmath import isfinite, mpf
 from strategies import expressions, programs
 
+from bench.high_precision import MP
 from codegen.asymptotics import guard_products
 from codegen.build import build, build_expression
 from codegen.function import activation
