@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -14,10 +11,11 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
 from codegen.cost import Cost, cost
+from codegen.function import Activation as Function
 from codegen.numpy import print_numpy
 from codegen.spelling import spellings
 from codegen.text import declarations, to_latex, to_program
-from codegen.torch import print_torch
+from codegen.torch import print_lowering
 from grammar import catalog, format_program
 from kernels import ops
 from kernels.native import native_ir
@@ -39,14 +37,12 @@ class Activation(LazyModuleMixin, nn.Module):
 
     def __init__(self, text: str, *, channel_dim: int = -1, backend: str = "auto") -> None:
         super().__init__()
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+        if not isinstance(channel_dim, int):
+            raise TypeError(f"channel_dim is the number of a dimension, such as 1 or -1, not {channel_dim!r}")
         self.text = text
-        self.function = program(text)
         self.formula = format_program(self.function.function.program)
         self.channel_dim = channel_dim
         self.backend = backend
-        self._eager = eager(text) if backend == "eager" else None  # here, for torch.compile cannot trace the translation
         self._attributes = tuple(spellings((p.name for p in self.function.parameters), [*dir(self), "_attributes"]).values())
         for attribute, parameter in zip(self._attributes, self.function.parameters, strict=True):
             value = UninitializedParameter() if parameter.per_channel else nn.Parameter(torch.tensor(parameter.initial))
@@ -63,20 +59,26 @@ class Activation(LazyModuleMixin, nn.Module):
                     value.fill_(parameter.initial)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"an activation takes a tensor, not {x!r}; torch.as_tensor makes one of numbers")
         parameters = [getattr(self, attribute) for attribute in self._attributes]
-        if self._eager is not None:
-            return self._eager(x, *parameters, channel_dim=self.channel_dim)
-        if not x.is_floating_point():
-            raise TypeError(f"an activation takes float32, float64, bfloat16 or float16, not {x.dtype}")
-        return ops.evaluate([x, *parameters], self.text, 0, self.channel_dim, self.backend)[0]
+        return ops.evaluate([x, *parameters], self.text, 0, self.channel_dim, self._backend)[0]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Activation:
-        formula, channel_dim, backend, training, parameters = self.__reduce__()[1]
-        return _restore(formula, channel_dim, backend, training, copy.deepcopy(parameters, memo))
+    @property
+    def function(self) -> Function:
+        """The program, as a graph."""
+        return program(self.text)
 
-    def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
-        parameters = {name: value for name, value in self._parameters.items() if not isinstance(value, UninitializedParameter)}
-        return _restore, (self.formula, self.channel_dim, self.backend, self.training, parameters)
+    @property
+    def backend(self) -> str:
+        """What computes it, as `activation` has it. Raises ValueError when set to what is none of these."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, backend: str) -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+        self._backend = backend
 
     @property
     def derivative(self) -> str:
@@ -100,13 +102,12 @@ class Activation(LazyModuleMixin, nn.Module):
         return "; ".join(self.formula.splitlines())
 
 
-def source(function: Any, backend: str, *, order: int = 0) -> str:
-    """The source that a backend runs for a function (`codegen.function.Activation`). Raises ValueError for an unknown backend."""
-    names = [p.name for p in function.parameters]
+def source(function: Function, backend: str, *, order: int = 0) -> str:
+    """The source that a backend runs for a function. Raises ValueError for an unknown backend."""
     if backend == "torch":
-        return print_torch(function.graph, names)
+        return print_lowering(function, order)
     if backend == "numpy":
-        return print_numpy(function.graph, names)
+        return print_numpy(function.graph, [p.name for p in function.parameters])
     if backend == "latex":
         return to_latex(function.graph)
     kernels = [stage.kernel for stage in make_plan(function, order, "f32").stages] if backend in ("llvm", "triton") else []
@@ -117,22 +118,6 @@ def source(function: Any, backend: str, *, order: int = 0) -> str:
 
         return "\n\n".join(print_kernel(kernel) for kernel in kernels)
     raise ValueError(f"there is no source for {backend!r}; choose llvm, triton, torch, numpy or latex")
-
-
-@functools.lru_cache(maxsize=4096)
-def eager(text: str) -> Callable[..., torch.Tensor]:
-    """The torch lowering of a program, as a function of x, the parameters in order, and `channel_dim`."""
-    function = program(text)
-    namespace: dict[str, Any] = {}
-    exec(compile(print_torch(function.graph, [p.name for p in function.parameters]), "<activation>", "exec"), namespace)
-    return cast(Callable[..., torch.Tensor], namespace["activation"])
-
-
-def _restore(formula: str, channel_dim: int, backend: str, training: bool, parameters: dict[str, nn.Parameter]) -> Activation:
-    module = Activation(formula, channel_dim=channel_dim, backend=backend)
-    for name, value in parameters.items():
-        module.register_parameter(name, value)
-    return module.train(training)
 
 
 def activation(text_or_name_or_path: str | Path, *, channel_dim: int = -1, backend: str = "auto") -> Activation:
