@@ -56,6 +56,14 @@ _HELPERS: Final = {
     "_sign": '''def _sign(a):  # that of NaN is NaN
     return torch.where(a == a, torch.sign(a), a)
 ''',
+    "_sinh": '''def _sinh(a):  # torch.sinh overflows as soon as exp does
+    half = torch.exp(0.5 * torch.abs(a))
+    return torch.where(torch.abs(a) < 20, torch.sinh(a), _sign(a) * half * (0.5 * half))
+''',
+    "_cosh": '''def _cosh(a):
+    half = torch.exp(0.5 * torch.abs(a))
+    return torch.where(torch.abs(a) < 20, torch.cosh(a), half * (0.5 * half))
+''',
     "_cbrt": '''def _cbrt(a):
     return _sign(a) * torch.pow(torch.abs(a), 1 / 3)
 ''',

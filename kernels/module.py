@@ -59,6 +59,8 @@ class Activation(LazyModuleMixin, nn.Module):
                     value.fill_(parameter.initial)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(x, torch.fx.Proxy):  # a leaf of what torch.fx traces, as the modules of torch.nn are
+            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
         if not isinstance(x, torch.Tensor):
             raise TypeError(f"an activation takes a tensor, not {x!r}; torch.as_tensor makes one of numbers")
         parameters = [getattr(self, attribute) for attribute in self._attributes]

@@ -19,7 +19,7 @@ from torch.library import Library, register_autograd, register_fake, register_vm
 
 from codegen.function import signature
 from kernels.programs import program
-from kernels.tensors import run, run_lowered
+from kernels.tensors import is_lowered, run, run_lowered
 
 _OWN_TYPES: Final = (torch.Tensor, torch.nn.Parameter)
 
@@ -114,18 +114,28 @@ class _Transformed(torch.autograd.Function):
 
 def _dispatched(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
     """By the op itself, which is for torch.compile and for tensors that stand for others; the torch lowering is not hidden in it."""
-    if backend == "eager":
-        return run(inputs, text, order, channel_dim, backend)
+    if not torch.compiler.is_compiling() and is_lowered(inputs, backend):
+        return run_lowered(inputs, text, order, channel_dim)
     results: list[torch.Tensor] = torch.ops.actgp.evaluate(list(inputs), text, order, channel_dim, backend)
     return results
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_transformed() -> bool:
+    """Whether torch.func or forward mode is at work. torch.compile, which compiles again when that changes, cannot ask in other words."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
-    """`torch.ops.actgp.evaluate`, by the shortest way. What is exported or traced is made of torch operations, with torch's gradients."""
+    """`torch.ops.actgp.evaluate`, by the shortest way.
+
+    What is exported or traced is made of torch operations, whose gradients are torch's, and so are transforms inside of torch.compile, which
+    knows no formula of ours for them.
+    """
     compiling = torch.compiler.is_compiling()
-    if torch.compiler.is_exporting() or (not compiling and torch._C._is_tracing()):
+    if torch.compiler.is_exporting() or (_is_transformed() if compiling else torch._C._is_tracing()):
         return run_lowered(inputs, text, order, channel_dim)
-    if not compiling and (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0):
+    if not compiling and _is_transformed():
         return list(_Transformed.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
     own = backend == "eager" or (not compiling and torch._C._len_torch_dispatch_stack() == 0 and all(type(t) in _OWN_TYPES for t in inputs))
     if not own:

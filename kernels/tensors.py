@@ -40,11 +40,8 @@ def _prepared(text: str, order: int, storage: Storage, backend: Backend) -> tupl
 
 
 def run(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
-    """The derivative of that order, computed. Raises TypeError or ValueError for tensors that it cannot be computed of.
-
-    The loops of `is_grads_batched` and `vectorize=True` have tensors without memory, of which torch operations alone know what to make.
-    """
-    if backend == "eager" or any(map(torch._C._functorch.is_legacy_batchedtensor, inputs)):
+    """The derivative of that order, computed. Raises TypeError or ValueError for tensors that it cannot be computed of."""
+    if is_lowered(inputs, backend):
         return run_lowered(inputs, text, order, channel_dim)
     inputs = [t.resolve_neg() for t in inputs]
     x = inputs[0]
@@ -68,6 +65,11 @@ def run(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int,
             known[name] = tensor.detach().to(kernel.compute).contiguous()
     results = kernel.run(known, constants, rows, channels)
     return [_arrange(value, like, None if plain else dims) for value, like in zip(results, inputs, strict=False)]
+
+
+def is_lowered(inputs: Sequence[torch.Tensor], backend: str) -> bool:
+    """Whether torch operations compute it: asked for, or because `is_grads_batched` or `vectorize=True` hand over tensors without memory."""
+    return backend == "eager" or any(map(torch._C._functorch.is_legacy_batchedtensor, inputs))
 
 
 def run_lowered(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int) -> list[torch.Tensor]:
