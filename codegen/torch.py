@@ -56,19 +56,28 @@ _HELPERS: Final = {
     "_sign": '''def _sign(a):  # that of NaN is NaN
     return torch.where(a == a, torch.sign(a), a)
 ''',
+    "_expm1": '''def _expm1(a):
+    if torch.onnx.is_in_onnx_export():  # for its tracing exporter, which does not know it
+        half = torch.tanh(a / 2)
+        return torch.where(torch.abs(a) < 1, 2 * half / (1 - half), torch.exp(a) - 1)
+    return torch.expm1(a)
+''',
+    "_erfc": '''def _erfc(a):
+    return 1 - torch.erf(a) if torch.onnx.is_in_onnx_export() else torch.erfc(a)
+''',
     "_sinh": '''def _sinh(a):  # torch.sinh overflows as soon as exp does
-    half = torch.exp(0.5 * torch.abs(a))
-    return torch.where(torch.abs(a) < 20, torch.sinh(a), _sign(a) * half * (0.5 * half))
+    half, e = torch.exp(0.5 * torch.abs(a)), _expm1(torch.abs(a))
+    return _sign(a) * torch.where(torch.abs(a) < 20, 0.5 * (e + e / (e + 1)), half * (0.5 * half))
 ''',
     "_cosh": '''def _cosh(a):
     half = torch.exp(0.5 * torch.abs(a))
-    return torch.where(torch.abs(a) < 20, torch.cosh(a), half * (0.5 * half))
+    return half * (0.5 * half) + 0.5 * torch.exp(-torch.abs(a))
 ''',
     "_cbrt": '''def _cbrt(a):
     return _sign(a) * torch.pow(torch.abs(a), 1 / 3)
 ''',
     "_softplus": '''def _softplus(a):
-    return -torch.nn.functional.logsigmoid(-a)
+    return torch.relu(a) + torch.log1p(torch.exp(-torch.abs(a)))
 ''',
     "_tanh_gap": '''def _tanh_gap(a):  # a - tanh(a), by its series near 0
     near = torch.abs(a) < (0.25 if a.dtype == torch.float64 else 0.65)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from grammar import catalog, format_program
 from kernels import ops
 from kernels.native import native_ir
 from kernels.programs import make_plan, program
+from kernels.tensors import channels_of, require_dense
 
 BACKENDS = ("auto", "llvm", "triton", "interpret", "eager")
 
@@ -47,10 +48,15 @@ class Activation(LazyModuleMixin, nn.Module):
         for attribute, parameter in zip(self._attributes, self.function.parameters, strict=True):
             value = UninitializedParameter() if parameter.per_channel else nn.Parameter(torch.tensor(parameter.initial))
             self.register_parameter(attribute, cast(nn.Parameter, value))
+        if not any(p.per_channel for p in self.function.parameters):  # nothing is left to the first input
+            self._initialize_hook.remove()
+            self._load_hook.remove()
+            del self._initialize_hook, self._load_hook
 
     def initialize_parameters(self, x: torch.Tensor) -> None:
         """Give parameters per channel their size, from the first input."""
-        channels = x.shape[self.channel_dim] if x.dim() else 1
+        require_dense(x)
+        channels = channels_of(x, self.channel_dim)
         with torch.no_grad():
             for attribute, parameter in zip(self._attributes, self.function.parameters, strict=True):
                 value = getattr(self, attribute)
@@ -61,10 +67,17 @@ class Activation(LazyModuleMixin, nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if isinstance(x, torch.fx.Proxy):  # a leaf of what torch.fx traces, as the modules of torch.nn are
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
-        if not isinstance(x, torch.Tensor):
-            raise TypeError(f"an activation takes a tensor, not {x!r}; torch.as_tensor makes one of numbers")
+        require_dense(x)
         parameters = [getattr(self, attribute) for attribute in self._attributes]
         return ops.evaluate([x, *parameters], self.text, 0, self.channel_dim, self._backend)[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles keep. A tensor that was computed, as a pruned parameter is before each call, has no history there."""
+        computed = {name: t for name, t in self.__dict__.items() if isinstance(t, torch.Tensor) and not t.is_leaf}
+        return {**self.__dict__, **{name: t.detach() for name, t in computed.items()}}
+
+    def __prepare_scriptable__(self) -> Activation:
+        raise TypeError("torch.jit.script cannot read an activation; torch.jit.trace, torch.export and torch.compile can")
 
     @property
     def function(self) -> Function:

@@ -129,8 +129,8 @@ def _is_transformed() -> bool:
 def evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
     """`torch.ops.actgp.evaluate`, by the shortest way.
 
-    What is exported or traced is made of torch operations, whose gradients are torch's, and so are transforms inside of torch.compile, which
-    knows no formula of ours for them.
+    What is exported or traced is made of torch operations, whose gradients are torch's, and so is what torch.compile makes of transforms,
+    for which it takes no formula of ours.
     """
     compiling = torch.compiler.is_compiling()
     if torch.compiler.is_exporting() or (_is_transformed() if compiling else torch._C._is_tracing()):

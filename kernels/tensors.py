@@ -9,7 +9,6 @@ from typing import Final
 import torch
 
 from codegen.function import Signature, signature
-from codegen.graph import Source, topological
 from codegen.instructions import Span
 from codegen.kernel import Storage
 from kernels.compiled import Backend, CompiledFunction, compiled
@@ -43,9 +42,9 @@ def run(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int,
     """The derivative of that order, computed. Raises TypeError or ValueError for tensors that it cannot be computed of."""
     if is_lowered(inputs, backend):
         return run_lowered(inputs, text, order, channel_dim)
-    inputs = [t.resolve_neg() for t in inputs]
+    _check_sizes(inputs, text, order, channel_dim)
+    inputs = [t.clone() if t._is_zerotensor() else t.resolve_neg() for t in inputs]  # what is in memory is to be what they are
     x = inputs[0]
-    check(inputs, text, order, channel_dim)
     storage = STORAGES[x.dtype]
     kernel, described, constants = _prepared(text, order, storage, resolve_backend(x, backend))
     plain = x.is_contiguous() and (kernel.flat or channel_dim in (-1, x.dim() - 1))
@@ -62,50 +61,54 @@ def run(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int,
         elif span is Span.SCALAR:
             known[name] = tensor.detach()
         else:
-            known[name] = tensor.detach().to(kernel.compute).contiguous()
+            known[name] = tensor.detach().reshape(-1).to(kernel.compute).contiguous()
     results = kernel.run(known, constants, rows, channels)
     return [_arrange(value, like, None if plain else dims) for value, like in zip(results, inputs, strict=False)]
 
 
 def is_lowered(inputs: Sequence[torch.Tensor], backend: str) -> bool:
-    """Whether torch operations compute it: asked for, or because `is_grads_batched` or `vectorize=True` hand over tensors without memory."""
+    """Whether torch operations compute it: where that is asked for, or tensors of `is_grads_batched` or `vectorize=True` have no memory."""
     return backend == "eager" or any(map(torch._C._functorch.is_legacy_batchedtensor, inputs))
 
 
 def run_lowered(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int) -> list[torch.Tensor]:
     """The same by plain torch operations, on any device."""
-    check(inputs, text, order, channel_dim)
+    _check_sizes(inputs, text, order, channel_dim)
     results = lowered(text, order)(*inputs, channel_dim=channel_dim)
     return list(results) if isinstance(results, tuple) else [results]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _channel_use(text: str, order: int) -> tuple[bool, tuple[tuple[int, str], ...]]:
-    """Whether the channels of x matter to a program, and which inputs of that order have one value per channel."""
-    return _cached_channel_use(text, order)
+def _spans(text: str, order: int) -> tuple[tuple[str, bool], ...]:
+    """The inputs of that order, by name, that are no tensors like x, and whether they have one value per channel or one alone."""
+    inputs = signature(program(text).parameters, order).inputs
+    return tuple((name if span is not Span.ELEMENT else "", span is Span.CHANNEL) for name, span in inputs)
 
 
-@functools.lru_cache(maxsize=16_384)
-def _cached_channel_use(text: str, order: int) -> tuple[bool, tuple[tuple[int, str], ...]]:
-    function = program(text)
-    per_channel = tuple((k, name) for k, (name, span) in enumerate(signature(function.parameters, order).inputs) if span is Span.CHANNEL)
-    nodes = topological([function.structure])
-    used = any(n.span in (Span.ROW, Span.CHANNEL) or (isinstance(n.attribute, Source) and n.attribute.shift) for n in nodes)
-    return bool(per_channel or used), per_channel
-
-
-def check(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int) -> None:
-    """Raises TypeError for a dtype that is not computed in, ValueError where channels do not fit."""
-    x = inputs[0]
+def require_dense(x: torch.Tensor) -> None:
+    """Raises TypeError for what is no tensor, or none that an activation can be computed of."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"an activation takes a tensor, not {x!r}; torch.as_tensor makes one of numbers")
+    if x.layout is not torch.strided or x.is_nested:
+        kind = "nested" if x.is_nested else x.layout
+        raise TypeError(f"an activation takes dense tensors, not {kind}; apply it to the values, or to x.to_dense()")
     if x.dtype not in STORAGES:
         raise TypeError(f"an activation takes float32, float64, bfloat16 or float16, not {x.dtype}")
-    by_channel, per_channel = _channel_use(text, order)
-    if by_channel and x.dim() and not -x.dim() <= channel_dim < x.dim():
-        raise ValueError(f"channel_dim={channel_dim}, but x has {x.dim()} dimensions: it is a number from {-x.dim()} to {x.dim() - 1}")
-    for k, name in per_channel:
-        there = x.shape[channel_dim] if x.dim() else 1
-        if inputs[k].numel() != there:
-            raise ValueError(f"'{name}' has {inputs[k].numel()} values, but x has {there} channels along dimension {channel_dim}")
+
+
+def channels_of(x: torch.Tensor, channel_dim: int) -> int:
+    """How many channels x has; a number alone is one. Raises ValueError where it has no such dimension."""
+    if x.dim() and not -x.dim() <= channel_dim < x.dim():
+        raise ValueError(f"channel_dim={channel_dim}, but x has {x.dim()} dimensions: choose from {-x.dim()} to {x.dim() - 1}")
+    return x.shape[channel_dim] if x.dim() else 1
+
+
+def _check_sizes(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int) -> None:
+    channels = channels_of(inputs[0], channel_dim)
+    for (name, per_channel), tensor in zip(_spans(text, order), inputs, strict=True):
+        if name and tensor.numel() != (channels if per_channel else 1):
+            there = f"x has {channels} channels along dimension {channel_dim}" if per_channel else "is one number for all channels"
+            raise ValueError(f"'{name}' has {tensor.numel()} values, but {there}")
 
 
 def _dense_order(x: torch.Tensor) -> list[int]:
