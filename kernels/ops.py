@@ -10,11 +10,13 @@ cotangent, by order 2, is the derivative times what stands for the next cotangen
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
 from torch.autograd import forward_ad
+from torch.jit._trace import TracerWarning
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
 from codegen.function import signature
@@ -133,8 +135,12 @@ def evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim:
     for which it takes no formula of ours.
     """
     compiling = torch.compiler.is_compiling()
-    if torch.compiler.is_exporting() or (_is_transformed() if compiling else torch._C._is_tracing()):
+    if torch.compiler.is_exporting() or (compiling and _is_transformed()):
         return run_lowered(inputs, text, order, channel_dim)
+    if not compiling and torch._C._is_tracing():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TracerWarning)  # at the comparison of sizes, which is not to be in the trace
+            return run_lowered(inputs, text, order, channel_dim)
     if not compiling and _is_transformed():
         return list(_Transformed.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
     own = backend == "eager" or (not compiling and torch._C._len_torch_dispatch_stack() == 0 and all(type(t) in _OWN_TYPES for t in inputs))

@@ -79,10 +79,15 @@ def run_lowered(inputs: Sequence[torch.Tensor], text: str, order: int, channel_d
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _spans(text: str, order: int) -> tuple[tuple[str, bool], ...]:
-    """The inputs of that order, by name, that are no tensors like x, and whether they have one value per channel or one alone."""
+def _numbers(text: str, order: int) -> tuple[tuple[int, str, bool], ...]:
+    """The inputs of that order that are not of x's shape: place, name, and whether they have one value per channel or one alone."""
+    return _known_numbers(text, order)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _known_numbers(text: str, order: int) -> tuple[tuple[int, str, bool], ...]:
     inputs = signature(program(text).parameters, order).inputs
-    return tuple((name if span is not Span.ELEMENT else "", span is Span.CHANNEL) for name, span in inputs)
+    return tuple((k, name, span is Span.CHANNEL) for k, (name, span) in enumerate(inputs) if span is not Span.ELEMENT)
 
 
 def require_dense(x: torch.Tensor) -> None:
@@ -98,17 +103,19 @@ def require_dense(x: torch.Tensor) -> None:
 
 def channels_of(x: torch.Tensor, channel_dim: int) -> int:
     """How many channels x has; a number alone is one. Raises ValueError where it has no such dimension."""
-    if x.dim() and not -x.dim() <= channel_dim < x.dim():
-        raise ValueError(f"channel_dim={channel_dim}, but x has {x.dim()} dimensions: choose from {-x.dim()} to {x.dim() - 1}")
-    return x.shape[channel_dim] if x.dim() else 1
+    dims = x.dim()
+    if dims and not -dims <= channel_dim < dims:
+        raise ValueError(f"channel_dim={channel_dim}, but x has {dims} dimensions: choose from {-dims} to {dims - 1}")
+    return x.shape[channel_dim] if dims else 1
 
 
 def _check_sizes(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int) -> None:
     channels = channels_of(inputs[0], channel_dim)
-    for (name, per_channel), tensor in zip(_spans(text, order), inputs, strict=True):
-        if name and tensor.numel() != (channels if per_channel else 1):
+    for k, name, per_channel in _numbers(text, order):
+        count = inputs[k].numel()
+        if count != (channels if per_channel else 1):
             there = f"x has {channels} channels along dimension {channel_dim}" if per_channel else "is one number for all channels"
-            raise ValueError(f"'{name}' has {tensor.numel()} values, but {there}")
+            raise ValueError(f"'{name}' has {count} values, but {there}")
 
 
 def _dense_order(x: torch.Tensor) -> list[int]:

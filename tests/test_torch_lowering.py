@@ -17,8 +17,8 @@ from codegen.graph import Source, topological
 from grammar import catalog
 from kernels.lowering import lowered
 
-POSITIVE = (0, 1e-45, 1e-40, 1e-38, 1e-30, 1e-10, 0.04, 0.1, 0.3, 0.5, 0.64, 1, 1.5, 2, 3, 4.6, 6, 9, 20, 45, 60, 88, 89, 104, 1e3, 1e5, 1e10,
-            1e19, 1e20, 1e30, np.inf)  # fmt: skip
+POSITIVE = (0, 1e-45, 1e-40, 1e-38, 1e-30, 1e-10, 0.04, 0.1, 0.3, 0.5, 0.64, 1, 1.5, 2, 3, 4.6, 6, 9, 20, 45, 60, 88, 89, 104, 1e3, 1e5,
+            1e10, 1e19, 1e20, 1e30, np.inf)  # fmt: skip
 SQUARE_OVERFLOWS = 1e19
 # On these autograd, and in part the torch functions that a value was made of, gave something else, or an error.
 CASES = ("clamp(0.5, -1, x)", "max(0/0, 1)*x", "x^0", "x + sin(x)", "sinc(x)", "softplus(x)", "sinh(x)", "x - tanh(x)", "logsigmoid(x)",
