@@ -31,7 +31,7 @@ class Activation(LazyModuleMixin, nn.Module):
     The program's parameters are `nn.Parameter`s, float32 by default: a scalar one has shape (), one per channel has shape
     (channels,), which is known from the first input (until then it is uninitialised, as in torch's lazy modules). Its
     attribute has its name, with an underscore where the module has such an attribute already (`param training` is `training_`).
-    For backward x and the parameters are kept and nothing else.
+    For backward x and the parameters are kept and nothing else. `backend` may be set at any time.
     """
 
     cls_to_become = None
@@ -140,6 +140,8 @@ def activation(text_or_name_or_path: str | Path, *, channel_dim: int = -1, backe
 
     `channel_dim`: the axis that `param name[channel]`, `shift` and `over=` go by. `backend`: "auto" (LLVM on the CPU, Triton on
     a GPU), "llvm", "triton", "interpret" (the Triton kernel in Triton's interpreter, on CPU tensors) or "eager" (plain torch
-    operations, on any device). Raises DSLError (a ValueError) for a mistake in the text, ValueError for an unknown backend.
+    operations, on any device). Raises DSLError (a ValueError) for a mistake in the text, ValueError for an unknown backend, TypeError for
+    what is no text or no number of a dimension. The module raises TypeError for what is no dense tensor of a type that it computes in,
+    ValueError where `channel_dim` or the number of channels does not fit.
     """
     return Activation(catalog.load_text(text_or_name_or_path), channel_dim=channel_dim, backend=backend)

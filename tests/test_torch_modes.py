@@ -174,6 +174,14 @@ def test_onnx(text: str) -> None:
     torch.testing.assert_close(torch.from_numpy(found), model(x).detach(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("text", ["gelu(x)", "elu(x)", "sinh(x)", "expm1(x)", "erfc(x)"])
+def test_operations_that_the_tracing_exporter_lacks(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.cat([torch.linspace(-50, 50, 201), torch.tensor([1e-6, -1e-6, float("inf"), -float("inf"), float("nan")])])
+    expected = lowered(text, 0)(x)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    torch.testing.assert_close(lowered(text, 0)(x), expected, rtol=2e-6, atol=2e-6, equal_nan=True)
+
+
 @every_text
 def test_fx_sees_a_leaf(text: str) -> None:
     model, x = network(text, "auto"), torch.randn(7, 4)
