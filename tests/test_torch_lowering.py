@@ -35,12 +35,13 @@ def edges(function: Activation, dtype: torch.dtype) -> Tensor:
 
 
 def inputs(function: Activation, dtype: torch.dtype) -> Iterator[Tensor]:
-    """The edges as rows; of a function with statistics or shifts each by itself, and no larger than what it can square."""
+    """The edges as rows of one channel; of a function with statistics each by itself. One that is not point by point squares its x, so the
+    edges are no larger there than what float32 can square."""
     values = edges(function, dtype)
-    if any(n.name == "mean" or (isinstance(n.attribute, Source) and n.attribute.shift) for n in topological([function.structure])):
-        yield from values[~(values.abs() > SQUARE_OVERFLOWS)].reshape(-1, 1, 1)
-    else:
-        yield values.reshape(-1, 1)
+    nodes = topological([function.structure])
+    if any(n.name == "mean" or (isinstance(n.attribute, Source) and n.attribute.shift) for n in nodes):
+        values = values[~(values.abs() > SQUARE_OVERFLOWS)]
+    yield from values.reshape(-1, 1, 1) if any(n.name == "mean" for n in nodes) else [values.reshape(-1, 1)]
 
 
 def value_and_gradient(text: str, x: Tensor) -> tuple[Tensor, Tensor]:
