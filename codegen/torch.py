@@ -102,6 +102,7 @@ _HELPERS: Final = {
     return torch.where(torch.isinf(a), torch.zeros_like(a), value)
 ''',
 }  # fmt: skip
+_RESERVED: Final = {"torch", "math", "float", "range", "inputs", "d", "channel_dim", "activation", *_HELPERS}
 
 
 def print_lowering(function: Activation, order: int) -> str:
@@ -117,7 +118,7 @@ def print_torch(results: Sequence[Result], inputs: Sequence[tuple[str, Span]], c
     """
     roots = guard_products([r.node for r in results])
     order = _computed(roots)
-    spelled = dict(zip((name for name, _ in inputs), _spelled([name for name, _ in inputs], len(order)), strict=True))
+    spelled = spellings((name for name, _ in inputs), _RESERVED | {f"v{k}" for k in range(len(order))})
     lines = [f"    inputs = {', '.join(spelled.values())}{',' if len(inputs) == 1 else ''}"]
     lines.append("    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x")
     for name, span in inputs[1:]:
@@ -147,12 +148,6 @@ def _computed(roots: Sequence[Node]) -> list[Node]:
         if node in needed and not node.constant:
             needed.update(node.args)
     return [node for node in order if node in needed]
-
-
-def _spelled(names: Sequence[str], lines: int) -> list[str]:
-    reserved = {"torch", "math", "float", "range", "inputs", "d", "channel_dim", "activation", *_HELPERS, *(f"v{k}" for k in range(lines))}
-    plain = [name.replace(".", "_") for name in names]
-    return list(spellings(plain, reserved | {p for p, name in zip(plain, names, strict=True) if p != name and p in names}).values())
 
 
 def _expression(node: Node, names: Mapping[Node, str], spelled: Mapping[str, str], constants: Sequence[float]) -> str:
