@@ -99,5 +99,5 @@ def _include(name: str, helpers: dict[str, str]) -> None:
         if other not in helpers and hasattr(operators, other):
             _include(other, helpers)
     if name == "_tanh_gap":
-        source = f"_TANH_GAP = {operators._TANH_GAP!r}\n\n\n{source}"
+        source = f"TANH_GAP = {operators.TANH_GAP!r}\n\n\n{source}"
     helpers[name] = source.replace(": Array", "").replace(" -> Any", "").replace(", n: int", ", n")

@@ -7,11 +7,14 @@ from collections.abc import Collection, Iterable
 
 
 def spellings(names: Iterable[str], reserved: Collection[str]) -> dict[str, str]:
-    """Each name as it is, or with as many underscores after it as make it no keyword, not reserved and unlike the others."""
+    """Each name as it is, or with as many underscores after it as make it no keyword, not reserved and unlike the others.
+
+    A point in a name becomes an underscore.
+    """
     used = set(reserved)
     spelled: dict[str, str] = {}
     for name in names:
-        spelling = name
+        spelling = name.replace(".", "_")
         while keyword.iskeyword(spelling) or spelling in used:
             spelling += "_"
         used.add(spelling)

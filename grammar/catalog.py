@@ -41,8 +41,10 @@ def entry(name: str) -> Entry:
 def load_text(text_or_name_or_path: str | Path) -> str:
     """The program text that the argument means: an `.act` file, a name of the catalogue, or the text itself.
 
-    Raises FileNotFoundError for a path to nothing.
+    Raises FileNotFoundError for a path to nothing, TypeError for what is neither text nor path.
     """
+    if not isinstance(text_or_name_or_path, str | Path):
+        raise TypeError(f"an activation is a program's text, a name or a path, not {text_or_name_or_path!r}")
     if isinstance(text_or_name_or_path, Path) or text_or_name_or_path.strip().endswith(".act"):
         path = Path(text_or_name_or_path)
         if not path.is_file():

@@ -3,111 +3,32 @@
 `actgp::evaluate(inputs, program, order, channel_dim, backend)` computes the derivative of that order of a program text (0: the
 activation itself) at `inputs`, and its own gradient is the next order. So double backward, and any higher one, runs compiled
 kernels too. Only the inputs are kept for backward: everything else is computed again.
+
+The tangent of forward mode is the gradient of the gradient: that of order 1 is linear in its cotangent, so its gradient with respect to the
+cotangent, by order 2, is the derivative times what stands for the next cotangent.
 """
 
 from __future__ import annotations
 
-import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
+from torch.autograd import forward_ad
+from torch.jit._trace import TracerWarning
 from torch.library import Library, register_autograd, register_fake, register_vmap
 
-from codegen.function import Signature, signature
-from codegen.instructions import Span
-from codegen.kernel import Storage
-from kernels.compiled import Backend, CompiledFunction, compiled
-from kernels.dtypes import STORAGES
+from codegen.function import signature
 from kernels.programs import program
+from kernels.tensors import is_lowered, run, run_lowered
 
-_AUTOMATIC: Final[dict[str, Backend]] = {"cpu": "llvm", "cuda": "triton"}
-_WORKS: Final[dict[str, tuple[Backend, ...]]] = {"cpu": ("llvm", "interpret"), "cuda": ("triton",)}
 _OWN_TYPES: Final = (torch.Tensor, torch.nn.Parameter)
 
 _library = Library("actgp", "DEF")  # type: ignore[no-untyped-call]
 _library.define(  # type: ignore[no-untyped-call]
     "evaluate(Tensor[] inputs, str program, int order, int channel_dim, str backend) -> Tensor[]"
 )
-
-
-def resolve_backend(x: torch.Tensor, backend: str) -> Backend:
-    """The backend for a tensor; `auto` takes LLVM on the CPU and Triton on a GPU. Raises ValueError where it cannot run."""
-    kind = x.device.type
-    chosen = _AUTOMATIC.get(kind, "") if backend == "auto" else backend
-    works = _WORKS.get(kind, ())
-    if chosen not in works:
-        usable = ", ".join(repr(w) for w in ("auto" if works else "", *works, "eager") if w)
-        raise ValueError(f"backend {backend!r} cannot run on a tensor on {x.device}; use backend={usable}")
-    return chosen
-
-
-@functools.lru_cache(maxsize=16_384)
-def _prepared(text: str, order: int, storage: Storage, backend: Backend) -> tuple[CompiledFunction, Signature, tuple[float, ...]]:
-    """What a launch needs to know of a program: the compiled function, its inputs and results, and the constants."""
-    function = program(text)
-    return compiled(function, order, storage, backend), signature(function.parameters, order), function.constants
-
-
-def _evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
-    x = inputs[0]
-    storage = STORAGES.get(x.dtype)
-    if storage is None:
-        raise TypeError(f"an activation takes float32, float64, bfloat16 or float16, not {x.dtype}")
-    kernel, described, constants = _prepared(text, order, storage, resolve_backend(x, backend))
-    plain = x.is_contiguous() and (kernel.flat or channel_dim in (-1, x.dim() - 1))
-    dims = list(range(x.dim())) if plain else _dense_order(x) if kernel.flat else _channel_last(x, channel_dim)
-    channels = x.numel() if kernel.flat else (x.shape[dims[-1]] if dims else 1)
-    rows = 1 if kernel.flat else x.numel() // max(channels, 1)
-    known: dict[str, torch.Tensor | float] = {}
-    for (name, span), tensor in zip(described.inputs, inputs, strict=True):
-        if span is Span.ELEMENT:
-            if plain and tensor.dtype == x.dtype and tensor.is_contiguous():
-                known[name] = tensor
-            else:
-                known[name] = tensor.detach().to(x.dtype).permute(dims).contiguous()
-        elif span is Span.SCALAR:
-            known[name] = tensor.detach()
-        else:
-            there = x.shape[_channel_last(x, channel_dim)[-1]] if x.dim() else 1
-            if tensor.numel() != there:
-                raise ValueError(f"'{name}' has {tensor.numel()} values, but x has {there} channels along dimension {channel_dim}")
-            known[name] = tensor.detach().to(kernel.compute).contiguous()
-    results = kernel.run(known, constants, rows, channels)
-    return [_arrange(value, like, None if plain else dims) for value, like in zip(results, inputs, strict=False)]
-
-
-def _dense_order(x: torch.Tensor) -> list[int]:
-    """The dimensions from the slowest to the fastest in memory, if x then fills its memory without gaps; else as they are."""
-    strides = x.stride()
-    dims = sorted(range(x.dim()), key=lambda d: -strides[d])
-    return dims if x.permute(dims).is_contiguous() else list(range(x.dim()))
-
-
-def _channel_last(x: torch.Tensor, channel_dim: int) -> list[int]:
-    """The dimensions with the channels last. Raises IndexError when there is no such dimension."""
-    if x.dim() == 0:
-        return []
-    if not -x.dim() <= channel_dim < x.dim():
-        raise IndexError(f"channel_dim={channel_dim}, but x has {x.dim()} dimensions")
-    channel = channel_dim % x.dim()
-    return [*(d for d in range(x.dim()) if d != channel), channel]
-
-
-def _arrange(value: torch.Tensor, like: torch.Tensor, dims: Sequence[int] | None) -> torch.Tensor:
-    """A kernel's result with the shape, strides and dtype of `torch.empty_like(like)`, which is what the fake op promises.
-
-    `dims`: the order of the dimensions in which the kernel saw x; None is their own.
-    """
-    if dims is not None and value.dim() and like.dim() == len(dims):
-        inverse = sorted(range(len(dims)), key=dims.__getitem__)
-        value = value.reshape([like.shape[d] for d in dims]).permute(inverse)
-    if value.dtype == like.dtype and value.shape == like.shape and value.is_contiguous() and like.is_contiguous():
-        return value
-    result = torch.empty_like(like)
-    if value.dtype == result.dtype and value.stride() == result.stride():
-        return value
-    return result.copy_(value.reshape(like.shape))
 
 
 def _fake(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
@@ -152,7 +73,7 @@ class _Plain(torch.autograd.Function):
     def forward(ctx: Any, text: str, order: int, channel_dim: int, backend: str, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         ctx.settings = (text, order, channel_dim, backend)
         ctx.save_for_backward(*inputs)
-        return tuple(_evaluate(inputs, text, order, channel_dim, backend))
+        return tuple(run(inputs, text, order, channel_dim, backend))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[Any, ...]:
@@ -160,19 +81,32 @@ class _Plain(torch.autograd.Function):
 
 
 class _Transformed(torch.autograd.Function):
-    """The op under torch.func transforms, which the autograd formula of a library op does not support."""
+    """The op under torch.func transforms and in forward mode, which the autograd formula of a library op does not support."""
 
     @staticmethod
     def forward(*arguments: Any) -> tuple[torch.Tensor, ...]:
         *settings, inputs = arguments[0], arguments[1], arguments[2], arguments[3], arguments[4:]
-        return tuple(torch.ops.actgp.evaluate(list(inputs), *settings))
+        return tuple(_dispatched(inputs, *settings))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.settings = inputs[:4]
         ctx.save_for_backward(*inputs[4:])
+        ctx.save_for_forward(*inputs[4:])
 
     backward = _Plain.backward
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> tuple[torch.Tensor, ...]:
+        text, order, channel_dim, backend = ctx.settings
+        inputs = ctx.saved_tensors
+        seeds = [torch.zeros_like(like) if t is None else t for t, like in zip(tangents[4:], inputs, strict=True)]
+        if order == 0 and program(text).of_x_alone:
+            return tuple(evaluate([*inputs, *seeds], text, 1, channel_dim, backend))
+        count = len(signature(program(text).parameters, order).results)
+        cotangents = [torch.zeros_like(like) for like in inputs[:count]]
+        results = evaluate([*inputs, *cotangents, *seeds], text, order + 2, channel_dim, backend)
+        return tuple(results[len(inputs) : len(inputs) + count])
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, text: str, order: int, channel_dim: int, backend: str, *inputs: torch.Tensor) -> tuple[Any, Any]:
@@ -180,20 +114,44 @@ class _Transformed(torch.autograd.Function):
         return tuple(results), tuple(dims)
 
 
-def evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
-    """`torch.ops.actgp.evaluate`, by the shortest way: the op itself is for torch.compile, and for tensors that stand for others."""
-    if not torch.compiler.is_compiling():
-        if torch._C._are_functorch_transforms_active():
-            return list(_Transformed.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
-        if torch._C._len_torch_dispatch_stack() == 0 and all(type(t) in _OWN_TYPES for t in inputs):
-            if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
-                return list(_Plain.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
-            return _evaluate(inputs, text, order, channel_dim, backend)
+def _dispatched(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
+    """By the op itself, which is for torch.compile and for tensors that stand for others; the torch lowering is not hidden in it."""
+    if not torch.compiler.is_compiling() and is_lowered(inputs, backend):
+        return run_lowered(inputs, text, order, channel_dim)
     results: list[torch.Tensor] = torch.ops.actgp.evaluate(list(inputs), text, order, channel_dim, backend)
     return results
 
 
-_library.impl("evaluate", _evaluate, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_transformed() -> bool:
+    """Whether torch.func or forward mode is at work. torch.compile, which compiles again when that changes, cannot ask in other words."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def evaluate(inputs: Sequence[torch.Tensor], text: str, order: int, channel_dim: int, backend: str) -> list[torch.Tensor]:
+    """`torch.ops.actgp.evaluate`, by the shortest way.
+
+    What is exported or traced is made of torch operations, whose gradients are torch's, and so is what torch.compile makes of transforms,
+    for which it takes no formula of ours.
+    """
+    compiling = torch.compiler.is_compiling()
+    if torch.compiler.is_exporting() or (compiling and _is_transformed()):
+        return run_lowered(inputs, text, order, channel_dim)
+    if not compiling and torch._C._is_tracing():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TracerWarning)  # at the comparison of sizes, which is not to be in the trace
+            return run_lowered(inputs, text, order, channel_dim)
+    if not compiling and _is_transformed():
+        return list(_Transformed.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
+    own = backend == "eager" or (not compiling and torch._C._len_torch_dispatch_stack() == 0 and all(type(t) in _OWN_TYPES for t in inputs))
+    if not own:
+        return _dispatched(inputs, text, order, channel_dim, backend)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+        return list(_Plain.apply(text, order, channel_dim, backend, *inputs))  # type: ignore[no-untyped-call]
+    return run(inputs, text, order, channel_dim, backend)
+
+
+_library.impl("evaluate", run, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 register_fake("actgp::evaluate", _fake, lib=_library)
 register_autograd("actgp::evaluate", _backward, setup_context=_setup_context, lib=_library)
 register_vmap("actgp::evaluate", _vmap, lib=_library)

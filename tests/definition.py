@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codegen.asymptotics import guard_products
 from codegen.function import Activation, derived, signature
 from codegen.graph import topological
 from codegen.instructions import Span
@@ -80,3 +81,13 @@ def with_slope(function: Callable[[Tensor], Tensor], slope: Callable[[Tensor], T
             return g * slope(ctx.saved_tensors[0])
 
     return Replaced.apply
+
+
+def guarded_reference(function: Activation, order: int, inputs: Sequence[NDArray[Any]], dtype: torch.dtype) -> NDArray[np.float64]:
+    """The first result of that order where products are guarded as a backend has them, which is what counts at the edges; in float64, with
+    the constants that the dtype is computed with, and rounded to it."""
+    wide = dtype == torch.float64
+    constants = function.constants if wide else [float(np.float32(c)) for c in function.constants]
+    roots = guard_products([derived(function, order)[0].node])
+    value = evaluate(roots, _named(function, order, inputs), constants)[0]
+    return torch.from_numpy(np.broadcast_to(value, inputs[0].shape).copy()).to(dtype).double().numpy()

@@ -19,7 +19,7 @@ from triton.runtime import driver
 from triton.runtime.cache import get_cache_manager
 from ttir_machine import Machine
 
-from kernels import compiled, group_launch, ops, triton_launch
+from kernels import compiled, group_launch, tensors, triton_launch
 from kernels.group_flow import CompiledGroup
 from kernels.triton_compiler import TARGETS
 from kernels.triton_launch import GpuKernel
@@ -82,14 +82,14 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     monkeypatch.setattr(group_launch, "device_name", lambda _: "fake")
     monkeypatch.setattr(CompiledGroup, "running", functools.partialmethod(CompiledGroup.running, keep_stages=True))
     monkeypatch.setattr(GpuKernel, "_check", _checked(GpuKernel._check))
-    monkeypatch.setitem(ops._WORKS, "cpu", ("llvm", "interpret", "triton"))
+    monkeypatch.setitem(tensors._WORKS, "cpu", ("llvm", "interpret", "triton"))
     monkeypatch.setattr(compiled, "_memory", {})
-    ops._prepared.cache_clear()
+    tensors._prepared.cache_clear()
     before = driver._active
     driver.set_active(made)
     yield made
     driver.set_active(before)
-    ops._prepared.cache_clear()
+    tensors._prepared.cache_clear()
 
 
 def _checked(check: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

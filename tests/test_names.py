@@ -17,7 +17,7 @@ shift(x, 1)*0.7*NAME + NAMEb*mean(x)*y + where(y > 0, y*y, sin(y)/(1 + y*y)) + m
 KERNELS = ["constant0", "constant_0", "mean0", "x_1", "x1", "result0", "cotangent1", "gradient", "rows", "pointer", "v3", "t1", "t2"]
 PYTHON = ["lambda", "None", "True", "class", "self", "def_", "float", "range", "math", "np", "special", "torch", "dtype", "d"]
 MODULE = ["training", "training_", "forward", "weight", "function", "formula", "channel_dim", "backend", "_parameters", "_attributes", "T"]
-PRINTERS = ["activation", *_HELPERS, *(f"_{name}" for name in ("sinc", "gaussian", "tanh_gap", "where"))]
+PRINTERS = ["activation", "inputs", "cotangent1_0", *_HELPERS, *(f"_{name}" for name in ("sinc", "gaussian", "tanh_gap", "where"))]
 NAMES = [*KERNELS, *PYTHON, *MODULE, *PRINTERS]
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
@@ -36,6 +36,9 @@ def test_any_name_will_do(name):
     expected = module("plain", "llvm")(X)
     for backend in ("llvm", "interpret", "eager"):
         torch.testing.assert_close(module(name, backend)(X), expected, rtol=1e-5, atol=1e-5)
+    x = X.clone().requires_grad_()
+    gradients = [torch.autograd.grad(module(name, backend)(x).sum(), x) for backend in ("llvm", "eager")]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)
     namespace: dict = {}
     exec(module(name, "llvm").source("numpy"), namespace)
     np.testing.assert_allclose(namespace["activation"](X.numpy(), 0.5, np.full(4, 2.0)), expected.detach(), rtol=1e-5, atol=1e-5)

@@ -12,7 +12,7 @@ from mpmath import mp, mpf
 from tolerances import assert_same
 
 from bench.high_precision import MP
-from codegen.derivative import derivative
+from codegen.derivative import Result, derivative
 from codegen.graph import apply, constant, source
 from codegen.instructions import Block, Span
 from codegen.numpy import evaluate
@@ -129,7 +129,8 @@ def test_torch_spelling_against_definition(operator):
     nodes = [source(n, Span.ELEMENT) for n in columns_]
     nodes = [apply(OPERATORS["gt"], n, zero) if b else n for n, b in zip(nodes, operator.boolean_arguments, strict=True)]
     for attribute in attributes(operator):
-        text = print_torch(apply(operator, *nodes, attribute=attribute), tuple(columns_))
+        result = Result(apply(operator, *nodes, attribute=attribute), Span.ELEMENT)
+        text = print_torch([result], [("x", Span.ELEMENT), *((n, Span.ELEMENT) for n in columns_)])
         namespace: dict[str, Any] = {}
         exec(text, namespace)
         tensors = [torch.from_numpy(v) for v in columns_.values()]

@@ -11,6 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.autograd.gradcheck import GradcheckError
 
 import gp
+from kernels.lowering import lowered
 
 POINTWISE = ["gelu(x) + 0.1*sin(x)", "x*tanh(exp(x))", "x*(1 + 0.5*sinc(x))"]
 PARAMETRIC = ["param beta = 0.7\nx*sigmoid(beta*x)", "param slope[channel] = 0.25\nwhere(x > 0, x, slope*x)"]
@@ -31,8 +32,9 @@ def pure(module):
 
 
 @pytest.mark.parametrize("text", ALL)
-def test_gradients_to_the_second_order(text):
-    module = prepared(text)
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_gradients_to_the_second_order(text, backend):
+    module = prepared(text, backend=backend)
     inputs = (torch.randn(4, 6, dtype=torch.float64, requires_grad=True), *module.parameters())
     assert gradcheck(pure(module), inputs)
     assert gradgradcheck(pure(module), inputs)
@@ -42,13 +44,16 @@ def test_gradients_to_the_second_order(text):
 def test_third_derivative_against_autograd(text):
     x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
 
-    def third(module):
-        value = module(x)
+    def third(function):
+        value = function(x)
         for _ in range(3):
             (value,) = torch.autograd.grad(value.sum() + 0 * x.sum(), x, create_graph=True)
         return value
 
-    torch.testing.assert_close(third(prepared(text)), third(prepared(text, backend="eager")), rtol=1e-7, atol=1e-9)
+    module = prepared(text)
+    by_autograd = third(lambda v: lowered(text, 0)(v, *module.parameters()))
+    for found in (third(module), third(prepared(text, backend="eager"))):
+        torch.testing.assert_close(found, by_autograd, rtol=1e-7, atol=1e-9)
 
 
 def test_a_wrong_gradient_would_fail():
@@ -83,8 +88,11 @@ def test_torch_compile_in_one_graph(text):
 @pytest.mark.parametrize("text", ["gelusine(x)", "turbulent(x)", "param b = 1.0\nx*sigmoid(b*x)"])
 def test_torch_compile_of_the_eager_backend(text):
     module = gp.activation(text, backend="eager")
-    x = torch.randn(8, 6)
-    torch.testing.assert_close(torch.compile(module, fullgraph=True, backend="aot_eager")(x), module(x))
+    x = torch.randn(8, 6, requires_grad=True)
+    inputs = [x, *module.parameters()]
+    y = torch.compile(module, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(y, module(x))
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), inputs), torch.autograd.grad(module(x).sum(), inputs))
 
 
 @pytest.mark.parametrize("text", ALL)

@@ -19,7 +19,8 @@ from kernels.ahead import Job
 from kernels.compiled import launch_jobs
 from kernels.dtypes import DTYPES
 from kernels.gpus import Gpu
-from kernels.module import activation, eager
+from kernels.lowering import lowered
+from kernels.module import activation
 from kernels.programs import program
 
 STORAGES: Final[dict[Storage, str]] = {"f32": "float32", "bf16": "bfloat16"}
@@ -43,7 +44,7 @@ class Sizes:
 
 def contests() -> tuple[Contest, ...]:
     """The functions of the round, and random programs, whose other form is their torch lowering."""
-    return (*ROUND, *(Contest(f"random {k}", text, eager(text)) for k, text in enumerate(_RANDOM)))
+    return (*ROUND, *(Contest(f"random {k}", text, lowered(text, 0)) for k, text in enumerate(_RANDOM)))
 
 
 def shape(elements: int) -> tuple[int, int]:

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from gp.cli.bench_cold import Untranslatable, first_call, first_gradient_elsewhere
 from gp.timing import Activate, Spread, bytes_kept, interleaved, passes, ratio
-from kernels.module import Activation, eager
+from kernels.lowering import lowered
+from kernels.module import Activation
 from kernels.native import WORTHWHILE
 
 OURS: Final = "ours"
@@ -137,7 +138,7 @@ def _contenders(expression: str, text: str, x: torch.Tensor) -> tuple[dict[str, 
     module = Activation(text).to(x.device)
     module(x)  # parameters per channel have no size before
     parameters: list[torch.Tensor] = list(module.parameters())
-    plain = eager(text)
+    plain = lowered(text, 0)
     functions: dict[str, Activate] = {OURS: module}
     if expression in TORCH_NAMES:
         functions[OWN] = getattr(functional, expression)

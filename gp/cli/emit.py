@@ -23,14 +23,19 @@ _DEFAULT: Final[Mapping[Emit, Target]] = {Emit.PTX: Target.SM_90, Emit.SASS: Tar
 def emit(function: Activation, what: Emit, *, backward: bool = False, target: Target | None = None) -> str:
     """The source of the value, or with `backward` of the derivative, ending in a newline.
 
-    For triton, llvm, asm and machine code: float32 kernels, forward or backward. For torch, numpy and latex: f(x) or df/dx.
+    For triton, llvm, asm and machine code: float32 kernels, forward or backward, which torch's functions are as well. For numpy and latex:
+    f(x) or df/dx.
     Raises CommandError for a target that cannot be had.
     """
     if target is not None and what not in _TARGETS:
         raise CommandError(f"--target has no meaning for --emit {what}")
     if target is not None and target not in _TARGETS[what]:
         raise CommandError(f"--emit {what} is for the targets {', '.join(_TARGETS[what])}, not {target}")
-    if what in (Emit.TORCH, Emit.NUMPY, Emit.LATEX):
+    if what is Emit.TORCH:
+        from codegen.torch import print_lowering  # noqa: PLC0415
+
+        text = print_lowering(function, int(backward))
+    elif what in (Emit.NUMPY, Emit.LATEX):
         text = _printer(what, tuple(p.name for p in function.parameters))(function.slope if backward else function.graph)
     else:
         text = "\n".join(_kernel_text(kernel, what, target) for kernel in _kernels(function, int(backward)))
@@ -48,10 +53,7 @@ def report(function: Activation, target: Target) -> list[tuple[str, Report]]:
 def _printer(what: Emit, parameters: tuple[str, ...]) -> Callable[[Node], str]:
     from codegen.numpy import print_numpy  # noqa: PLC0415
     from codegen.text import to_latex  # noqa: PLC0415
-    from codegen.torch import print_torch  # noqa: PLC0415
 
-    if what is Emit.TORCH:
-        return lambda root: print_torch(root, parameters)
     return (lambda root: print_numpy(root, parameters)) if what is Emit.NUMPY else to_latex
 
 

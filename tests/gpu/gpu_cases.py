@@ -18,7 +18,7 @@ from bench.programs import random_program
 from codegen.function import signature
 from codegen.instructions import Span
 from grammar import catalog
-from kernels.module import eager
+from kernels.lowering import lowered
 from kernels.ops import evaluate
 from kernels.programs import program
 
@@ -119,7 +119,7 @@ def is_well_conditioned(text: str, limit: float = 1e4) -> bool:
         if any(np.isinf(v).any() for v in intermediates(function, 1, [i.double().numpy() for i in inputs])):
             return False
         x, *parameters, cotangent = (i.float() for i in inputs)
-        y = eager(text)(x.requires_grad_(), *parameters)
+        y = lowered(text, 0)(x.requires_grad_(), *parameters)
         (slope,) = torch.autograd.grad(y, x, cotangent)
         try:
             for actual, (value, scale, _) in zip((y.detach(), slope), expected, strict=True):

@@ -8,7 +8,7 @@ from gpu_cases import Launch, Place, same_bits
 
 from gp.lab.chunks import check
 from kernels.module import activation
-from kernels.ops import resolve_backend
+from kernels.tensors import resolve_backend
 
 TEXT = "gelu(x) + 0.1*sin(x)"
 
