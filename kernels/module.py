@@ -22,6 +22,7 @@ from grammar import catalog, format_program
 from kernels import ops
 from kernels.native import native_ir
 from kernels.programs import make_plan, program
+from kernels.recent import MOST_KEPT
 
 BACKENDS = ("auto", "llvm", "triton", "interpret", "eager")
 
@@ -119,7 +120,7 @@ def source(function: Any, backend: str, *, order: int = 0) -> str:
     raise ValueError(f"there is no source for {backend!r}; choose llvm, triton, torch, numpy or latex")
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=MOST_KEPT)
 def eager(text: str) -> Callable[..., torch.Tensor]:
     """The torch lowering of a program, as a function of x, the parameters in order, and `channel_dim`."""
     function = program(text)

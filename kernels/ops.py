@@ -20,6 +20,7 @@ from codegen.kernel import Storage
 from kernels.compiled import Backend, CompiledFunction, compiled
 from kernels.dtypes import STORAGES
 from kernels.programs import program
+from kernels.recent import MOST_KEPT
 
 _AUTOMATIC: Final[dict[str, Backend]] = {"cpu": "llvm", "cuda": "triton"}
 _WORKS: Final[dict[str, tuple[Backend, ...]]] = {"cpu": ("llvm", "interpret"), "cuda": ("triton",)}
@@ -42,7 +43,7 @@ def resolve_backend(x: torch.Tensor, backend: str) -> Backend:
     return chosen
 
 
-@functools.lru_cache(maxsize=16_384)
+@functools.lru_cache(maxsize=MOST_KEPT)
 def _prepared(text: str, order: int, storage: Storage, backend: Backend) -> tuple[CompiledFunction, Signature, tuple[float, ...]]:
     """What a launch needs to know of a program: the compiled function, its inputs and results, and the constants."""
     function = program(text)
