@@ -25,8 +25,9 @@ from kernels.native import constants_of
 from kernels.programs import SLOPE, make_plan
 from kernels.recent import Recent
 
+_MOST_GROUPS: Final = 64  # that are remembered, some 2 MB each
 NAMES: Final = {0: "forward", 1: "backward", SLOPE: "slope"}
-_memory: Recent[tuple[tuple[str, ...], int, bool], Direction] = Recent()
+_memory: Recent[tuple[tuple[str, ...], int, bool], Direction] = Recent(_MOST_GROUPS)
 
 
 class Direction:
