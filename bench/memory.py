@@ -30,8 +30,8 @@ from gp.lab.training import Training
 from kernels.native import counters
 
 SETTLED: Final = 2000  # structures after which nothing may grow
-_SMALLEST: Final = 3
-_LARGEST: Final = 10
+_SMALLEST: Final = 2
+_LARGEST: Final = 6
 # One in so many has parameters and statistics, and so several kernels each way.
 _STRUCTURED: Final = 8
 # What memory may change by without growing: allocations that do not fall into the same places.
@@ -50,7 +50,7 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of this process: resident bytes, memory maps and open files."""
+    """Of this process: resident bytes (without what files hold, such as libraries), memory maps and open files."""
 
     resident: int
     maps: int
@@ -60,9 +60,9 @@ class Usage:
     def now(cls) -> Usage:
         """What Linux says, once what nothing refers to is gone."""
         gc.collect()
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
         maps = len(Path("/proc/self/maps").read_bytes().splitlines())
-        return cls(pages * os.sysconf("SC_PAGE_SIZE"), maps, len(os.listdir("/proc/self/fd")))
+        return cls(1024 * int(status["RssAnon"].split()[0]), maps, len(os.listdir("/proc/self/fd")))
 
     def grew(self, before: Usage) -> bool:
         """Whether it is more than before, by more than chance."""
