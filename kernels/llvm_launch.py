@@ -111,7 +111,8 @@ class CpuKernel:
             stream = self._streams(raw, tiles.length)
             header = (0, tiles.count, self._code.address, total, tiles.length, tiles.rows, stream, ctypes.addressof(numbers))
             work = self._work_array(*header, *[t.data_ptr() for t in (*arrays, *raw)])
-            _run(work, tiles.count, torch.get_num_threads() if total >= _PARALLEL else 1)
+            threads = torch.get_num_threads() if total >= _PARALLEL else 1
+            _run(work, tiles.count, threads, (self._code, numbers, arrays, raw))
         return [self._finish(o, r, tiles.join, channels) for o, r in zip(self.outputs, raw, strict=True)]
 
     def _streams(self, raw: Sequence[torch.Tensor], length: int) -> bool:
@@ -185,8 +186,8 @@ def _madvise() -> Callable[[int, int, int], int]:
     return function
 
 
-def _run(work: ctypes.Array[ctypes.c_int64], tiles: int, threads: int) -> None:
-    """Run the driver on `threads` threads, those of torch's own OpenMP team where there is one."""
+def _run(work: ctypes.Array[ctypes.c_int64], tiles: int, threads: int, held: object) -> None:
+    """Run the driver on `threads` threads, those of torch's own OpenMP team where there is one. `held` is what `work` has addresses of."""
     threads = min(threads, tiles)
     driver, parallel = _driver(), _openmp()
     if threads == 1:
@@ -194,12 +195,17 @@ def _run(work: ctypes.Array[ctypes.c_int64], tiles: int, threads: int) -> None:
     elif parallel is not None:
         parallel(driver, work, threads, 0)
     else:
-        helpers = [threading.Thread(target=driver, args=(work,)) for _ in range(threads - 1)]
+        helpers = [threading.Thread(target=_help, args=(work, held)) for _ in range(threads - 1)]
         for helper in helpers:
             helper.start()
         driver(work)
         for helper in helpers:
             helper.join()
+
+
+def _help(work: ctypes.Array[ctypes.c_int64], held: object) -> None:
+    """Take part, and hold what there are addresses of: who waits for the helpers may be interrupted and let go of it."""
+    _driver()(work)
 
 
 @functools.cache
