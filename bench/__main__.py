@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from bench import compile, lab, memory, search, throughput
+from bench import compile, kept, lab, search, throughput
 from bench.measure import Row, print_rows
 from gp.timing import machine
 
@@ -54,7 +54,7 @@ def main(
         Suite.THROUGHPUT: lambda: throughput.figure_1(rounds, compiled),
         Suite.COPY: lambda: throughput.figure_2(rounds),
         Suite.COMPILE: compile.figure_3,
-        Suite.MEMORY: memory.figure_4,
+        Suite.MEMORY: kept.figure_4,
         Suite.SIZES: lambda: throughput.other_sizes(rounds),
         Suite.LAB: lambda: lab.figures(rounds),
         Suite.SEARCH: search.figures,

@@ -85,7 +85,7 @@ def _class_of(value: float) -> Classes:
     return frozenset({value if value == 0 or np.isinf(value) else float(np.sign(value))})
 
 
-@functools.lru_cache(maxsize=16_384)
+@functools.lru_cache(maxsize=2048)
 def _transfer(operator: Operator, attribute: int | None, arguments: tuple[Classes, ...]) -> Classes:
     points = [[r for c in sorted(classes) for r in _REPRESENTATIVES[c]] for classes in arguments]
     grid = [np.array(column) for column in zip(*itertools.product(*points), strict=True)]

@@ -79,7 +79,7 @@ def _key(parameters: Sequence[LearnableParameter], structure: Node) -> str:
     return f"{spans}|{serialise([structure])}"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=256)  # value and derivative are asked for one after the other
 def _undefined(structure: Node) -> tuple[Node | None, Node | None]:
     """Value and derivative as the kernels compute them, of pointwise functions; None where it cannot be NaN at an infinity."""
     if not is_pointwise(structure):
@@ -97,7 +97,7 @@ class Signature:
     results: tuple[Span, ...]
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def signature(parameters: tuple[LearnableParameter, ...], order: int) -> Signature:
     """What goes in and comes out at that order; see the module's docstring. Cotangents are named `cotangent1.0`, ...: a name
     with a point cannot be a parameter's."""

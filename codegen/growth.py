@@ -146,7 +146,7 @@ _RULES: Final[dict[str, Callable[[Node, Sequence[Growth]], Growth]]] = {
 }  # fmt: skip
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _of_one(operator: Operator, argument: Growth) -> Growth:
     """An operator of one argument: what it makes of one that grows in either direction, or vanishes."""
     small = argument.decay if _vanishes_at_zero(operator) else None

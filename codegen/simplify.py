@@ -251,7 +251,7 @@ def _kind(node: Node) -> Kind:
     return node if node in _literals() else (node.operator, node.constant)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _candidates(operator: Operator, kinds: tuple[Kind, ...], repeated: bool) -> list[tuple[tuple[Node, ...], Node, Guard | None]]:
     """The rules that an operator's arguments of these kinds may match (`repeated`: one of them occurs twice), each as the arguments
     of its pattern, in the order or orders that fit, and its replacement. One in three of these then does match."""

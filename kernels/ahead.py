@@ -29,9 +29,11 @@ from codegen.kernel import Kernel
 from codegen.triton import print_kernel, sums_over_rows
 from kernels.group_compiler import pointer_type, tile_constants
 from kernels.group_flow import CompiledGroup
+from kernels.recent import Recent
 from kernels.triton_compiler import Tile, compile_options, load_function, pointer_types
 
 _LOOK: Final = 1.0  # seconds between looks at whether the parent lives
+_MOST_DONE: Final = 8192  # jobs that are remembered; what has been compiled is found on disk in any case
 _LARGE: Final = 1 << 31  # from here on a size is an argument of 64 bits
 _DTYPES: Final = {"*fp32": "float32", "*fp64": "float64", "*bf16": "bfloat16", "*fp16": "float16", "*i32": "int32"}
 
@@ -131,7 +133,7 @@ class Compilers:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        self._done: set[Job] = set()
+        self._done: Recent[int, bool] = Recent(_MOST_DONE)  # by hash, for a job has all of its kernel
 
     def __enter__(self) -> Compilers:
         return self
@@ -143,7 +145,7 @@ class Compilers:
 
     def compile(self, jobs: Iterable[Job]) -> None:
         """Compile what has not been, longest first. Raises what a compiler raises."""
-        found = sorted(set(jobs) - self._done, key=lambda job: (-_length(job), job.source))
+        found = sorted({job for job in jobs if not self._done.get(hash(job))}, key=lambda job: (-_length(job), job.source))
         if not found:
             return
         if self._pool is None:
@@ -153,7 +155,8 @@ class Compilers:
         except BrokenProcessPool:  # one was killed; others are started for what comes next
             self._pool = None
             raise
-        self._done |= set(found)
+        for job in found:
+            self._done.put(hash(job), True)
 
 
 @functools.cache

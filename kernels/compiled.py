@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -15,6 +15,7 @@ from kernels.llvm_compiler import FAST, THOROUGH
 from kernels.llvm_launch import CpuKernel
 from kernels.native import WORTHWHILE, Constants, NativeFunction, NativeStage, constants_of, known, native
 from kernels.programs import BOTH, make_plan
+from kernels.recent import Recent
 
 if TYPE_CHECKING:
     from kernels.ahead import Job
@@ -76,8 +77,7 @@ class CompiledFunction:
         return results
 
 
-_memory: dict[tuple[str, int, Storage, Backend], CompiledFunction] = {}
-_MEMORY_LIMIT: Final = 32_768  # functions
+_memory: Recent[tuple[str, int, Storage, Backend], CompiledFunction] = Recent()
 
 
 def compiled(function: Activation, order: int, storage: Storage, backend: Backend) -> CompiledFunction:
@@ -86,9 +86,7 @@ def compiled(function: Activation, order: int, storage: Storage, backend: Backen
     found = _memory.get(key)
     if found is None:
         found = _compile_llvm(function, order, storage) if backend == "llvm" else _compile_triton(function, order, storage, backend)
-        if len(_memory) >= _MEMORY_LIMIT:
-            _memory.pop(next(iter(_memory)))
-        _memory[key] = found
+        _memory.put(key, found)
     return found
 
 
@@ -122,7 +120,7 @@ def _compile_llvm(function: Activation, order: int, storage: Storage) -> Compile
     """Whatever is there already; else, to begin with, a kernel for value and gradient, of which each launch uses one."""
 
     def stages(code: NativeFunction, only: int | None = None) -> tuple[CompiledStage, ...]:
-        kernels = [(s, CpuKernel(s.inputs, s.outputs, storage, s.address)) for s in code.stages]
+        kernels = [(s, CpuKernel(s.inputs, s.outputs, storage, s.code)) for s in code.stages]
         return tuple(CompiledStage(_read_by(s, only), s.outputs, s.constants, kernel, only) for s, kernel in kernels)
 
     def improve() -> tuple[CompiledStage, ...]:

@@ -1,11 +1,11 @@
-"""From LLVM text to machine code in memory: text -> object code (which can be kept on disk) -> addresses."""
+"""From LLVM text to machine code in memory: text -> object code (which can be kept on disk) -> `Code`, which is held while it may run."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import llvmlite
@@ -20,9 +20,17 @@ from kernels.host import Host, host
 FAST: Final = 0
 THOROUGH: Final = 1
 
-_serial: Final = itertools.count()
-_lock: Final = threading.Lock()  # llvmlite serialises its own calls; this is for the one linker
-_libraries: Final[list[Any]] = []  # code stays in memory as long as its library's tracker lives
+# A linker keeps 10 kB of each library that it has linked, also when that is unloaded, and looks through all their names before it links
+# another. So the next one takes over after this many, and a linker goes with the last of its libraries. To make one takes 0.6 ms.
+_LIBRARIES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A function of machine code, which is in memory as long as this object lives. Who may call the address holds the object."""
+
+    address: int
+    _library: Any = field(repr=False)
 
 
 def compile_ir(ir: str, names: Sequence[str], tier: int = THOROUGH) -> bytes:
@@ -37,28 +45,23 @@ def compile_ir(ir: str, names: Sequence[str], tier: int = THOROUGH) -> bytes:
     return bytes(_machine(host(), tier).emit_object(module))
 
 
-def load_object(payload: bytes, names: Sequence[str]) -> dict[str, int]:
-    """Put object code in memory, for as long as the process runs, and give the addresses of `names`.
+def load_object(payload: bytes, name: str) -> Code:
+    """Put object code in memory, and give its function of that name.
 
     What it calls is looked up in this process, where Python has loaded the mathematics library.
     """
-    builder = llvm.JITLibraryBuilder().add_object_img(payload).add_current_process()
-    for name in names:
-        builder.export_symbol(name)
-    with _lock:
-        tracker = builder.link(_linker(), f"library{next(_serial)}")
-        _libraries.append(tracker)
-    return {name: tracker[name] for name in names}
+    library = _loader().link(llvm.JITLibraryBuilder().add_object_img(payload).add_current_process().export_symbol(name))
+    return Code(library[name], library)
 
 
-def load_ir(ir: str, names: Sequence[str], cache: DiskCache) -> dict[str, int]:
-    """The addresses of the functions `names` of the text, which is compiled unless the cache has it."""
+def load_ir(ir: str, name: str, cache: DiskCache) -> Code:
+    """The function of that name of the text, which is compiled unless the cache has it."""
     key = f"{target_fingerprint()}\n{ir}"
     payload = cache.get(key)
     if payload is None:
-        payload = compile_ir(ir, names)
+        payload = compile_ir(ir, [name])
         cache.put(key, payload)
-    return load_object(payload, names)
+    return load_object(payload, name)
 
 
 def assembly(ir: str, target: Host | None = None) -> str:
@@ -92,7 +95,25 @@ def _machine(target: Host, tier: int) -> Any:
     return chosen.create_target_machine(cpu=target.cpu, features=target.features, opt=tier, reloc="pic")
 
 
+class _Loader:
+    """Links libraries into this process, `_LIBRARIES` of them with each linker."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # llvmlite serialises its own calls; this is for the names
+        self._linked = 0
+        self._linker: Any = None
+
+    def link(self, library: Any) -> Any:
+        """The library's tracker, which holds it in memory, and its linker too."""
+        with self._lock:
+            if self._linked % _LIBRARIES == 0:
+                # JITLink places code and constants together, in reach of each other, and takes 0.17 ms a kernel where RuntimeDyld
+                # takes 0.33.
+                self._linker = llvm.create_lljit_compiler(_machine(host(), THOROUGH), use_jit_link=True)
+            self._linked += 1
+            return library.link(self._linker, f"library{self._linked}")
+
+
 @functools.cache
-def _linker() -> Any:
-    # JITLink places code and constants together, in reach of each other, and takes 0.17 ms a kernel where RuntimeDyld takes 0.33.
-    return llvm.create_lljit_compiler(_machine(host(), THOROUGH), use_jit_link=True)
+def _loader() -> _Loader:
+    return _Loader()

@@ -27,7 +27,7 @@ from codegen.llvm_arguments import HEADER_SLOTS, sum_stride
 from kernels.cache import DiskCache, default_cache
 from kernels.dtypes import DTYPES
 from kernels.host import host
-from kernels.llvm_compiler import load_ir
+from kernels.llvm_compiler import Code, load_ir
 from kernels.tiles import cut
 
 _PARALLEL: Final = 65536  # below this many elements, waking a second thread costs about what it saves
@@ -63,18 +63,17 @@ def load_kernel(kernel: Kernel, cache: DiskCache | None = None) -> CpuKernel:
     """Compile `kernel` for this machine, or find it in the cache, and make it callable."""
     native = dataclasses.replace(kernel, storage=host().storage(kernel.storage))
     ir = print_kernel(native, host().lanes, host().triple)
-    address = load_ir(ir, [kernel.name], cache or default_cache())[kernel.name]
-    return CpuKernel(kernel.inputs, kernel.outputs, kernel.storage, address)
+    return CpuKernel(kernel.inputs, kernel.outputs, kernel.storage, load_ir(ir, kernel.name, cache or default_cache()))
 
 
 class CpuKernel:
-    """A compiled kernel: `inputs`, `outputs` and `storage` are those of its `codegen.kernel.Kernel`, `address` is its code."""
+    """A compiled kernel: `inputs`, `outputs` and `storage` are those of its `codegen.kernel.Kernel`, `code` its code, which it holds."""
 
-    def __init__(self, inputs: Sequence[Input], outputs: Sequence[Output], storage: Storage, address: int) -> None:
+    def __init__(self, inputs: Sequence[Input], outputs: Sequence[Output], storage: Storage, code: Code) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.storage = storage
-        self._address = address
+        self._code = code
         self._cut = functools.lru_cache(maxsize=64)(functools.partial(cut, self.inputs, self.outputs))
         self._dtype = DTYPES[storage]
         self._native = DTYPES[host().storage(storage)]
@@ -110,9 +109,10 @@ class CpuKernel:
         if tiles.count:
             numbers = self._scalar_array(*scalars)
             stream = self._streams(raw, tiles.length)
-            header = (0, tiles.count, self._address, total, tiles.length, tiles.rows, stream, ctypes.addressof(numbers))
+            header = (0, tiles.count, self._code.address, total, tiles.length, tiles.rows, stream, ctypes.addressof(numbers))
             work = self._work_array(*header, *[t.data_ptr() for t in (*arrays, *raw)])
-            _run(work, tiles.count, torch.get_num_threads() if total >= _PARALLEL else 1)
+            threads = torch.get_num_threads() if total >= _PARALLEL else 1
+            _run(work, tiles.count, threads, (self._code, numbers, arrays, raw))
         return [self._finish(o, r, tiles.join, channels) for o, r in zip(self.outputs, raw, strict=True)]
 
     def _streams(self, raw: Sequence[torch.Tensor], length: int) -> bool:
@@ -186,8 +186,8 @@ def _madvise() -> Callable[[int, int, int], int]:
     return function
 
 
-def _run(work: ctypes.Array[ctypes.c_int64], tiles: int, threads: int) -> None:
-    """Run the driver on `threads` threads, those of torch's own OpenMP team where there is one."""
+def _run(work: ctypes.Array[ctypes.c_int64], tiles: int, threads: int, held: object) -> None:
+    """Run the driver on `threads` threads, those of torch's own OpenMP team where there is one. `held` is what `work` has addresses of."""
     threads = min(threads, tiles)
     driver, parallel = _driver(), _openmp()
     if threads == 1:
@@ -195,7 +195,7 @@ def _run(work: ctypes.Array[ctypes.c_int64], tiles: int, threads: int) -> None:
     elif parallel is not None:
         parallel(driver, work, threads, 0)
     else:
-        helpers = [threading.Thread(target=driver, args=(work,)) for _ in range(threads - 1)]
+        helpers = [threading.Thread(target=_help, args=(work, held)) for _ in range(threads - 1)]
         for helper in helpers:
             helper.start()
         driver(work)
@@ -203,10 +203,19 @@ def _run(work: ctypes.Array[ctypes.c_int64], tiles: int, threads: int) -> None:
             helper.join()
 
 
+def _help(work: ctypes.Array[ctypes.c_int64], held: object) -> None:
+    """Take part, and hold what there are addresses of: who waits for the helpers may be interrupted and let go of it."""
+    _driver()(work)
+
+
+@functools.cache
+def _driver_code() -> Code:
+    return load_ir(_DRIVER, "driver", default_cache())
+
+
 @functools.cache
 def _driver() -> Callable[..., None]:
-    address = load_ir(_DRIVER, ["driver"], default_cache())["driver"]
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_driver_code().address)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import torch
 
 from codegen.torch import print_lowering
 from kernels.programs import program
+from kernels.recent import MOST_KEPT
 
 Lowered = Callable[..., Any]
 
@@ -18,7 +19,6 @@ Lowered = Callable[..., Any]
 _functions: Final = types.SimpleNamespace()
 _names: Final[dict[tuple[str, int], str]] = {}
 _numbers: Final = itertools.count()
-_LIMIT: Final = 4096  # functions
 
 
 def lowered(text: str, order: int) -> Lowered:
@@ -35,7 +35,7 @@ def _name(text: str, order: int) -> str:
     if name is None:
         namespace: dict[str, Any] = {}
         exec(compile(print_lowering(program(text), order), "<activation>", "exec"), namespace)
-        if len(_names) >= _LIMIT:
+        if len(_names) >= MOST_KEPT:
             delattr(_functions, _names.pop(next(iter(_names))))
         name = _names[text, order] = f"function{next(_numbers)}"
         setattr(_functions, name, namespace["activation"])

@@ -1,4 +1,4 @@
-"""A function of some order as machine code for this CPU: from the graph to addresses, kept in memory and on disk, without torch.
+"""A function of some order as machine code for this CPU: from the graph to code in memory, kept in memory and on disk, without torch.
 
 Kernels are keyed by structure: programs that differ in constants alone share them. What the disk holds is enough to run without
 building derivative or kernel source again: object code, and the description of each stage as JSON.
@@ -24,8 +24,9 @@ from codegen.structure import Tape, evaluate_tape
 from kernels.cache import default_cache
 from kernels.fingerprint import fingerprint
 from kernels.host import host
-from kernels.llvm_compiler import FAST, THOROUGH, compile_ir, load_object, target_fingerprint
+from kernels.llvm_compiler import FAST, THOROUGH, Code, compile_ir, load_object, target_fingerprint
 from kernels.programs import make_plan
+from kernels.recent import Recent
 
 # Elements after which a function gets the thorough tier: whoever runs it on so many trains with it, and will run it on many more. It
 # takes 10 ms and pays after some 30 million elements, for it saves 0.2 to 0.5 ns each.
@@ -47,7 +48,7 @@ class NativeStage:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     constants: Constants
-    address: int
+    code: Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,7 @@ class Counters:
 
 
 counters: Final = Counters()
-_memory: dict[tuple[str, int, Storage], NativeFunction] = {}
-_MEMORY_LIMIT: Final = 32_768  # functions; code itself is never unloaded, so this bounds the bookkeeping alone
+_memory: Recent[tuple[str, int, Storage], NativeFunction] = Recent()
 
 
 def native(function: Activation, order: int, storage: Storage, tier: int = FAST) -> NativeFunction:
@@ -87,7 +87,7 @@ def known(function: Activation, order: int, storage: Storage, tier: int) -> Nati
         description = json.loads(header)
         if description["tier"] >= tier:
             counters.disk += 1
-            return _kept(function, order, storage, _load(description, code))
+            return _memory.put((function.key, order, storage), _load(description, code))
     return None
 
 
@@ -95,14 +95,7 @@ def _made(function: Activation, order: int, storage: Storage, tier: int) -> Nati
     description, code = _compile(make_plan(function, order, storage), tier)
     default_cache().put(_key(function, order, storage), b"\n".join([json.dumps(description).encode(), code]))
     counters.compiled += 1
-    return _kept(function, order, storage, _load(description, code))
-
-
-def _kept(function: Activation, order: int, storage: Storage, made: NativeFunction) -> NativeFunction:
-    if len(_memory) >= _MEMORY_LIMIT:
-        _memory.pop(next(iter(_memory)))
-    _memory[function.key, order, storage] = made
-    return made
+    return _memory.put((function.key, order, storage), _load(description, code))
 
 
 def _key(function: Activation, order: int, storage: Storage) -> str:
@@ -149,10 +142,10 @@ def _load(description: dict[str, Any], code: bytes) -> NativeFunction:
     for item in description["stages"]:
         inputs = tuple(Input(name, Span(span), source, shift) for name, span, source, shift in item["inputs"])
         outputs = tuple(Output(name, Span(span), index) for name, span, index in item["outputs"])
-        address = load_object(code[: item["size"]], [item["name"]])[item["name"]]
+        loaded = load_object(code[: item["size"]], item["name"])
         code = code[item["size"] :]
         tape: Tape = tuple((name, attribute, tuple(args)) for name, attribute, args in item["tape"])
-        stages.append(NativeStage(inputs, outputs, constants_of(tape, item["roots"]), address))
+        stages.append(NativeStage(inputs, outputs, constants_of(tape, item["roots"]), loaded))
     return NativeFunction(tuple(stages), description["tier"])
 
 

@@ -23,10 +23,11 @@ from kernels.ahead import Job
 from kernels.group_launch import StageKernel
 from kernels.native import constants_of
 from kernels.programs import SLOPE, make_plan
+from kernels.recent import Recent
 
+_MOST_GROUPS: Final = 64  # that are remembered, some 2 MB each
 NAMES: Final = {0: "forward", 1: "backward", SLOPE: "slope"}
-_MEMORY_LIMIT: Final = 1024
-_memory: dict[tuple[tuple[str, ...], int, bool], Direction] = {}
+_memory: Recent[tuple[tuple[str, ...], int, bool], Direction] = Recent(_MOST_GROUPS)
 
 
 class Direction:
@@ -44,9 +45,7 @@ def direction(structures: Sequence[Activation], order: int, interpret: bool) -> 
     key = (tuple(f.key for f in structures), order, interpret)
     found = _memory.get(key)
     if found is None:
-        if len(_memory) >= _MEMORY_LIMIT:
-            _memory.pop(next(iter(_memory)))
-        found = _memory[key] = Direction(structures, order, interpret)
+        found = _memory.put(key, Direction(structures, order, interpret))
     return found
 
 

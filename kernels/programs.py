@@ -17,7 +17,7 @@ BOTH: Final = -1
 SLOPE: Final = -2
 
 
-@functools.lru_cache(maxsize=16_384)
+@functools.lru_cache(maxsize=1024)  # 8 kB each
 def program(text: str) -> Activation:
     """The simplified graph of a program text, remembered. Raises DSLError."""
     return accepted(parse(text))

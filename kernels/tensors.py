@@ -15,6 +15,7 @@ from kernels.compiled import Backend, CompiledFunction, compiled
 from kernels.dtypes import STORAGES
 from kernels.lowering import lowered
 from kernels.programs import program
+from kernels.recent import MOST_KEPT
 
 _AUTOMATIC: Final[dict[str, Backend]] = {"cpu": "llvm", "cuda": "triton"}
 _WORKS: Final[dict[str, tuple[Backend, ...]]] = {"cpu": ("llvm", "interpret"), "cuda": ("triton",)}
@@ -31,7 +32,7 @@ def resolve_backend(x: torch.Tensor, backend: str) -> Backend:
     return chosen
 
 
-@functools.lru_cache(maxsize=16_384)
+@functools.lru_cache(maxsize=MOST_KEPT)
 def _prepared(text: str, order: int, storage: Storage, backend: Backend) -> tuple[CompiledFunction, Signature, tuple[float, ...]]:
     """What a launch needs to know of a program: the compiled function, its inputs and results, and the constants."""
     function = program(text)
@@ -84,7 +85,7 @@ def _numbers(text: str, order: int) -> tuple[tuple[int, str, bool], ...]:
     return _known_numbers(text, order)
 
 
-@functools.lru_cache(maxsize=16_384)
+@functools.lru_cache(maxsize=MOST_KEPT)
 def _known_numbers(text: str, order: int) -> tuple[tuple[int, str, bool], ...]:
     inputs = signature(program(text).parameters, order).inputs
     return tuple((k, name, span is Span.CHANNEL) for k, (name, span) in enumerate(inputs) if span is not Span.ELEMENT)

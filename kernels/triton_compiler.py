@@ -9,6 +9,7 @@ import atexit
 import functools
 import hashlib
 import importlib.util
+import linecache
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ import triton
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.runtime import jit
 
 from codegen.instructions import Span
 from codegen.kernel import COMPUTE, Kernel, Storage
@@ -144,7 +146,19 @@ def load(source: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    _forget(module, path)
     return module
+
+
+def _forget(module: ModuleType, path: Path) -> None:
+    """Let a module's functions go with whoever holds them, and their machine code with them.
+
+    Triton has a table of all functions, by which it finds those that were saved to be compiled beforehand, and Python one of all lines that
+    were read for it: 700 kB for a group of 16 expressions.
+    """
+    linecache.cache.pop(str(path), None)
+    for name in vars(module):
+        jit._triton_jit_function_registry.pop(f"{module.__name__}:{name}", None)
 
 
 def load_function(kernel: Kernel, source: str) -> Any:

@@ -21,6 +21,7 @@ from ttir_machine import Machine
 
 from kernels import compiled, group_launch, tensors, triton_launch
 from kernels.group_flow import CompiledGroup
+from kernels.recent import Recent
 from kernels.triton_compiler import TARGETS
 from kernels.triton_launch import GpuKernel
 
@@ -83,7 +84,7 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
     monkeypatch.setattr(CompiledGroup, "running", functools.partialmethod(CompiledGroup.running, keep_stages=True))
     monkeypatch.setattr(GpuKernel, "_check", _checked(GpuKernel._check))
     monkeypatch.setitem(tensors._WORKS, "cpu", ("llvm", "interpret", "triton"))
-    monkeypatch.setattr(compiled, "_memory", {})
+    monkeypatch.setattr(compiled, "_memory", Recent())
     tensors._prepared.cache_clear()
     before = driver._active
     driver.set_active(made)

@@ -13,6 +13,7 @@ from kernels.compiled import CompiledFunction, compiled
 from kernels.llvm_compiler import FAST, THOROUGH
 from kernels.native import counters, known, native
 from kernels.programs import BOTH, SLOPE, make_plan, program
+from kernels.recent import Recent
 
 POINTWISE = ["gelusine(x)", "x*tanh(exp(x))", "x + sin(2.5*x)", "sqrt(x*x + 1.7)/(1 + abs(x))"]
 OTHERS = [
@@ -29,8 +30,8 @@ def fresh(monkeypatch, tmp_path):
     """Nothing in memory, nothing on disk."""
     cache = DiskCache(tmp_path)
     monkeypatch.setattr(native_module, "default_cache", lambda: cache)
-    monkeypatch.setattr(native_module, "_memory", {})
-    monkeypatch.setattr(compiled_module, "_memory", {})
+    monkeypatch.setattr(native_module, "_memory", Recent())
+    monkeypatch.setattr(compiled_module, "_memory", Recent())
     return cache
 
 
@@ -88,7 +89,7 @@ def test_value_and_gradient_begin_as_one_kernel(fresh, text):
 def test_what_is_on_disk_is_not_compiled_again(fresh, monkeypatch):
     function = program("x*tanh(exp(1.25*x))")
     native(function, 1, "f32", THOROUGH)
-    monkeypatch.setattr(native_module, "_memory", {})
+    monkeypatch.setattr(native_module, "_memory", Recent())
     before = counters.compiled, counters.disk
     found = known(function, 1, "f32", FAST)
     assert found is not None
@@ -101,7 +102,7 @@ def test_a_lower_tier_on_disk_is_replaced(fresh, monkeypatch):
     function = program("x*tanh(exp(1.5*x))")
     assert native(function, 0, "f32", FAST).tier == FAST
     assert native(function, 0, "f32", THOROUGH).tier == THOROUGH
-    monkeypatch.setattr(native_module, "_memory", {})
+    monkeypatch.setattr(native_module, "_memory", Recent())
     found = known(function, 0, "f32", THOROUGH)
     assert found is not None
 

@@ -31,6 +31,7 @@ from kernels import group_flow, group_launch
 from kernels.group_compiler import compile_stage
 from kernels.population import Population
 from kernels.programs import make_plan, program
+from kernels.recent import Recent
 from kernels.triton_compiler import NUM_WARPS, Tile, compile_offline
 from kernels.triton_launch import GpuKernel
 
@@ -53,7 +54,7 @@ def _front_end_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         for name in ("make_llir", "make_ptx", "make_cubin"):
             patch.setattr(CUDABackend, name, nothing)
         # Populations remember their kernels, which are changed here.
-        patch.setattr("kernels.population._memory", {})
+        patch.setattr("kernels.population._memory", Recent())
         yield
 
 

@@ -18,6 +18,7 @@ from kernels.dtypes import DTYPES
 from kernels.group_launch import StageKernel
 from kernels.module import Activation
 from kernels.programs import make_plan, program
+from kernels.recent import Recent
 from kernels.triton_launch import GpuKernel
 
 __all__ = ["card"]
@@ -111,7 +112,7 @@ def test_large_tensors_have_every_tile_compiled_ahead(card: Card) -> None:
 def test_a_population_gives_what_the_interpreter_gives(names: tuple[str, ...], card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [PROGRAMS[name] for name in names]
     expected = Stack(texts).run()
-    monkeypatch.setattr(population, "_memory", {})
+    monkeypatch.setattr(population, "_memory", Recent())
     monkeypatch.setattr(population, "StageKernel", lambda stage, interpret: StageKernel(stage))
     found = Stack(texts).run()
     assert card.launches

@@ -58,7 +58,7 @@ class Shared:
 
 @dataclass(slots=True)
 class Assembler:
-    """Instructions for networks that use one activation. `code` grows; `memory` must outlive it."""
+    """Instructions for networks that use one activation. `code` grows; this must outlive it, for it holds what they read and call."""
 
     function: Activation
     architecture: Architecture
@@ -187,7 +187,7 @@ class Assembler:
             else:
                 arrays.append(self._sum(output, known, results[k] if k < len(results) else 0, shape, tiles, folds))
         header = [rows * channels, tiles.length, tiles.rows, 0, pool_at]
-        self._put(machine.KERNEL, stage.address, self.memory.keep(np.array([*header, *arrays], np.int64)), tiles.count)
+        self._put(machine.KERNEL, stage.code.address, self.memory.keep(np.array([*header, *arrays], np.int64)), tiles.count)
         for fold in folds:
             self._put(machine.FOLD, *fold)
 
