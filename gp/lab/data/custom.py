@@ -39,7 +39,7 @@ import numpy as np
 from gp.lab.data.csv_table import Table, read_table
 from gp.lab.data.dataset import DataError, Instance, Raw, Split
 from gp.lab.data.registry import names
-from gp.unreadable import unreadable
+from gp.user_files import read_text, unreadable
 
 SUFFIXES: Final = (".csv", ".py")
 
@@ -102,7 +102,7 @@ def load(path: str | Path) -> tuple[Instance, ...]:
 
 @functools.cache
 def _table(file: _File) -> Table:
-    return read_table(file.path.read_bytes().decode("utf-8-sig"))
+    return read_table(read_text(file.path))
 
 
 def _table_instance(file: _File) -> Instance:
