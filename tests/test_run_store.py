@@ -181,6 +181,31 @@ def test_a_full_disk_is_one_message_and_the_file_stays_valid(store: RunStore, tm
     assert len(rows(tmp_path / "run", "SELECT text FROM results")) > 0
 
 
+def test_a_record_that_cannot_be_made_leaves_nothing_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("gp.run_file.put", full)
+        with pytest.raises(RunDirectoryError, match=r"cannot write to .*: database or disk is full; choose another directory with --out"):
+            RunStore.create(tmp_path / "run", CONFIG)
+    assert list((tmp_path / "run").iterdir()) == []
+    RunStore.create(tmp_path / "run", CONFIG).close()
+
+
+def test_who_loses_the_write_ahead_log_keeps_the_last_generation(tmp_path: Path) -> None:
+    with RunStore.create(tmp_path / "run", CONFIG) as store:
+        engine = Engine(CONFIG)
+        store.attach(engine)
+        drive(engine, RecallingScorer(FakeScorer(), store))
+        (tmp_path / "copy").mkdir()
+        shutil.copy(tmp_path / "run" / FILE, tmp_path / "copy" / FILE)
+    with RunStore.resume(tmp_path / "copy") as again:
+        engine = Engine(CONFIG)
+        again.attach(engine)
+        assert engine.state()["generation"] == CONFIG.generations
+
+
 def test_what_was_measured_is_recalled(store: RunStore, tmp_path: Path) -> None:
     what, count = CONFIG.tuning, len(CONFIG.tuning.instances)
     numbers = (0.1 + 0.2, math.nan, math.inf, 1e-300, *[1.0] * (count - 4))

@@ -49,10 +49,11 @@ def main(
         (folder / "cache").mkdir(mode=0o700)
         base = Base(folder, folder / "cache")
         if damaged:
-            found = [damaged_records([base.whole, base.half], folder, damaged, seed=seed), damaged_caches(base, folder, damaged, seed=seed)]
-            for tries in found:
-                say(str(tries))
-            raise typer.Exit(1 if any(tries.faults for tries in found) else 0)
+            records = damaged_records([base.whole, base.half], folder, damaged, seed=seed)
+            say(str(records))
+            caches = damaged_caches(base, folder, damaged, seed=seed)
+            say(str(caches))
+            raise typer.Exit(1 if records.faults or caches.faults else 0)
         kinds = [kind for kind in KINDS if only in kind.name]
         rows = []
         for row in carry_out_all(kinds, base, folder, seed=seed):

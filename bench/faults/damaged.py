@@ -194,5 +194,5 @@ def _lab(base: Base, folder: Path, cache: Path) -> str:
     said = scene.gp(*_LAB, str(folder / "result.json"))
     if said.status or TRACEBACK in said.errors:
         return f"status {said.status}: {said.errors}"
-    rows = json.loads((folder / "result.json").read_text())["results"]
+    rows = json.loads((folder / "result.json").read_text())["rows"]
     return repr([{key: value for key, value in row.items() if key != "seconds"} for row in rows])

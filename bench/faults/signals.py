@@ -92,5 +92,5 @@ KINDS: Final = [
     Kind("Ctrl-C twice", _twice, (_INTERRUPTED,), "", End.RESUMED),
     Kind("SIGTERM of a worker", _to_workers(signal.SIGTERM, MOMENTS["tuning"], 1), (0,), "Hall of fame", End.SAME),
     Kind("Ctrl-Z and fg", _stopped_for_a_while, (0,), "Hall of fame", End.SAME),
-    Kind("a limit on processor time (ulimit -t)", _out_of_processor_time, (-24, -9), "", End.RESUMED),
+    Kind("a limit on processor time (ulimit -t)", _out_of_processor_time, (2, -24, -9), "^", End.RESUMED),
 ]  # fmt: skip
