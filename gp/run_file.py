@@ -118,7 +118,7 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
     except _UNREADABLE as error:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
     if found != [("ok",)]:
-        raise _damaged(path, str(found[0][0]).splitlines()[0])
+        raise _damaged(path, str(found[0][0]).splitlines()[-1])  # the first is a heading
     for table in _TABLES:
         for _ in get(connection, path, table):
             pass

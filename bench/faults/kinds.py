@@ -10,9 +10,8 @@ from typing import Final
 
 from bench.faults.scene import HALL, Inject, Results, Said, Scene
 
-# What a user is to be told after an interrupted run, in one line.
 TRACEBACK: Final = "Traceback (most recent call last)"
-_MOST_LINES: Final = 3  # of messages; one for each thing that is the matter, and no more
+_MOST_MESSAGES: Final = 2  # one for each thing that is the matter; the cache and the event log may both be
 
 
 class End(StrEnum):
@@ -85,8 +84,9 @@ def _of_words(kind: Kind, said: Said) -> list[str]:
         faults.append(f"it does not say {kind.says!r}")
     elif not kind.says and said.errors.strip():
         faults.append("it says something")
-    if len(said.errors.splitlines()) > _MOST_LINES:
-        faults.append(f"{len(said.errors.splitlines())} lines of messages")
+    messages = sum(line.startswith("gp: ") for line in said.errors.splitlines())
+    if messages > _MOST_MESSAGES:
+        faults.append(f"{messages} messages")
     return faults
 
 
