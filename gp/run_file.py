@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,9 +49,12 @@ def writable(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file."""
-    connection.executescript(_SCHEMA)
+def fill(connection: sqlite3.Connection, about: Mapping[str, str]) -> None:
+    """Make the tables of a new file and say what it is of, all at once: there is a whole record or none. Raises sqlite3.Error."""
+    connection.executescript(f"BEGIN; {_SCHEMA}")
+    put(connection, "about", about.items())
+    connection.execute("COMMIT")
+    settle(connection)
 
 
 def close(connection: sqlite3.Connection) -> None:
@@ -59,6 +62,11 @@ def close(connection: sqlite3.Connection) -> None:
     with contextlib.suppress(sqlite3.Error):  # somebody reads it just now, or it cannot be written any more
         connection.execute("PRAGMA journal_mode=DELETE")
     connection.close()
+
+
+def settle(connection: sqlite3.Connection) -> None:
+    """Bring what stands in the write-ahead log into the file, so that who loses the log does not lose the run. Raises sqlite3.Error."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def put(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
@@ -110,7 +118,7 @@ def verify(connection: sqlite3.Connection, path: Path) -> None:
     except _UNREADABLE as error:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
     if found != [("ok",)]:
-        raise _damaged(path, str(found[0][0]).splitlines()[0])
+        raise _damaged(path, str(found[0][0]).splitlines()[-1])  # the first is a heading
     for table in _TABLES:
         for _ in get(connection, path, table):
             pass

@@ -38,7 +38,7 @@ from gp.hall_files import hall_text, write_hall
 from gp.lab.measure import SeedResult, lab_fingerprint
 from gp.lab.protocol import Measurement
 from gp.lab.score import Score
-from gp.run_file import FILE, FORMAT, Row, RunDirectoryError, close, get, make_tables, put, verify, writable
+from gp.run_file import FILE, FORMAT, Row, RunDirectoryError, close, fill, get, put, settle, verify, writable
 from gp.run_reading import LOCK, read_about, read_config
 from gp.workers import Failure
 from kernels.fingerprint import fingerprint
@@ -67,22 +67,20 @@ class RunStore(Observer):
                 hint = f"; gp resume {folder} goes on with the run in it" if (folder / FILE).exists() else ""
                 raise RunDirectoryError(f"{folder} is not empty; choose another directory with --out{hint}")
             store = cls(folder, _locked(folder), writable(folder / FILE))
+            try:
+                fill(
+                    store._connection, {"format": FORMAT, "config": json.dumps(config.to_json()), "versions": _versions(), "code": _code()}
+                )
+            except sqlite3.Error:
+                store.close()
+                (folder / FILE).unlink(missing_ok=True)  # what was begun is no record, and would be in the way of the next one
+                (folder / LOCK).unlink(missing_ok=True)
+                raise
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, RunDirectoryError):
                 raise
             reason = error.strerror if isinstance(error, OSError) else error
             raise RunDirectoryError(f"cannot write to {folder}: {reason}; choose another directory with --out") from error
-        with store._writing():
-            make_tables(store._connection)
-            about = {
-                "format": FORMAT,
-                "config": json.dumps(config.to_json()),
-                "versions": json.dumps(
-                    {"python": platform.python_version(), **{n: metadata.version(n) for n in ("numpy", "numba", "llvmlite")}}
-                ),
-                "code": _code(),
-            }
-            put(store._connection, "about", about.items())
         return store
 
     @classmethod
@@ -90,12 +88,17 @@ class RunStore(Observer):
         """The record of a run that is to go on. Raises RunDirectoryError where there is none, another process writes it, it is damaged,
         or other code than now measured its scores."""
         about = read_about(folder)
-        lock = _locked(folder)
+        try:
+            lock = _locked(folder)
+        except RunDirectoryError:
+            raise
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write to {folder}: {error.strerror}; gp top {folder} shows what is there") from error
         try:
             store = cls(folder, lock, writable(folder / FILE))
         except sqlite3.Error as error:
             lock.release()
-            raise RunDirectoryError(f"cannot write {folder / FILE}: {error}") from error
+            raise RunDirectoryError(f"cannot write {folder / FILE}: {error}; gp top {folder} shows what is there") from error
         try:
             verify(store._connection, folder / FILE)
         except RunDirectoryError:
@@ -155,6 +158,7 @@ class RunStore(Observer):
             if self.engine is not None:
                 put(self._connection, "about", [("state", json.dumps(self.engine.state()))])
             self._connection.execute("COMMIT")
+            settle(self._connection)
 
     def _flush(self) -> None:
         """Write the candidates that wait; later rows of a candidate replace earlier ones."""
@@ -290,6 +294,11 @@ def _numbers(stored: bytes) -> tuple[float, ...]:
 def _code() -> str:
     """What the course of a run depends on besides its settings."""
     return lab_fingerprint() + fingerprint("gp.evolution", "gp.evolution.variation")
+
+
+def _versions() -> str:
+    """What the numbers of a run may depend on, for who looks into its record."""
+    return json.dumps({"python": platform.python_version(), **{n: metadata.version(n) for n in ("numpy", "numba", "llvmlite")}})
 
 
 def _locked(folder: Path) -> FileLock:

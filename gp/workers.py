@@ -27,6 +27,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Final
 
+from gp.out_of_memory import is_out_of_memory
 from kernels.cache_folder import CacheWarning
 
 _ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -93,10 +94,15 @@ class _Worker:
         """How long it has worked on the job in hand."""
         return 0.0 if self._began is None else time.monotonic() - self._began
 
+    @property
+    def has_started(self) -> bool:
+        """Whether it has said that it is ready."""
+        return self._began is not None
+
     def receive(self) -> tuple[bool, Any]:
-        """Whether the job is done, and its result: the first message of a worker says that it has started."""
+        """Whether the job is done, and its result: the first message of a worker says that it has started, or why it cannot."""
         result = self.connection.recv()
-        if self._began is not None:
+        if self.has_started or isinstance(result, Failure):
             return True, result
         self._begin()
         return False, None
@@ -114,6 +120,8 @@ class _Worker:
         code = self.end()
         if code == -signal.SIGALRM:  # its own timer
             return f"took longer than {self.limit:g} s", False
+        if code == _OUT_OF_MEMORY and not self.has_started:
+            return "there was not enough memory for a worker to start", False
         if code == _OUT_OF_MEMORY:
             return f"took more than {self._memory / 1e6:g} MB" if self._memory else "ran out of memory", False
         if code < 0:
@@ -198,7 +206,10 @@ class Workers:
                     continue
                 if done:
                     self._release(worker)
-                    self._idle.append(worker)
+                    if worker.has_started:
+                        self._idle.append(worker)
+                    else:
+                        worker.end()
                     yield worker.index, result
             elif time.monotonic() >= worker.deadline:
                 worker.end()
@@ -230,20 +241,36 @@ def serve(descriptor: int, prepare: str, memory: int) -> None:
     """The life of a worker: a message that it is ready, then jobs in and results out, until the other end closes."""
     connection = Connection(descriptor)
     warnings.simplefilter("ignore", CacheWarning)  # the parent has said so, once for all
-    if prepare:
-        _named(prepare)()
-    if memory and sys.platform == "linux":
-        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        resource.setrlimit(resource.RLIMIT_DATA, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
-    connection.send(None)
     # Without memory nothing can be relied on, neither to say so nor for the next job: its exit status tells, and a new worker follows.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):  # nobody waits for it any more
         try:
-            while True:
+            failure = _prepared(prepare)
+            if memory and sys.platform == "linux":
+                most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+                resource.setrlimit(resource.RLIMIT_DATA, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
+            connection.send(failure)
+            while failure is None:
                 connection.send_bytes(_answer(connection.recv_bytes()))
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except MemoryError:
             os._exit(_OUT_OF_MEMORY)
+
+
+def _prepared(prepare: str) -> Failure | None:
+    """Prepare for jobs, and say what went wrong with that. Raises MemoryError."""
+    try:
+        if prepare:
+            _named(prepare)()
+    except Exception as error:
+        return _failure(error)
+    return None
+
+
+def _failure(error: Exception) -> Failure:
+    """What is told of an error. Raises MemoryError where memory was missing, whatever the error calls it."""
+    if is_out_of_memory(error):
+        raise MemoryError from error
+    return Failure(f"{type(error).__name__}: {error}")
 
 
 def _answer(message: bytes) -> bytes:
@@ -255,10 +282,8 @@ def _answer(message: bytes) -> bytes:
         job: Job = pickle.loads(message)
         signal.setitimer(signal.ITIMER_REAL, job.limit + _GRACE)
         return pickle.dumps(_named(job.function)(*job.arguments))
-    except MemoryError:
-        raise
     except Exception as error:
-        return pickle.dumps(Failure(f"{type(error).__name__}: {error}"))
+        return pickle.dumps(_failure(error))
 
 
 def _named(function: str) -> Callable[..., Any]:

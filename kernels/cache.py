@@ -14,6 +14,7 @@ used that belongs to somebody else, or that others may write to.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -82,7 +83,8 @@ class DiskCache:
         try:
             self._make_folder()
             with tempfile.TemporaryFile(dir=self.folder, buffering=0) as file:
-                file.write(bytes(_PROBE))
+                if file.write(bytes(_PROBE)) < _PROBE:  # a disk that is nearly full takes a part, and does not call that an error
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
         except OSError as error:
             self._writable = False
             return f"{_NOT_KEPT}: {error}"

@@ -220,6 +220,7 @@ def test_machine_code_of_numba_is_kept_and_what_is_damaged_is_made_again(tmp_pat
 
 
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"  # no file can be written to
+NEARLY_FULL = FULL.replace("(0, 0)", "(4096, 4096)")
 LAB = """
 import sys
 from gp.cli import main
@@ -227,7 +228,7 @@ sys.exit(main(["lab", "x*tanh(x)", "--fidelity", "quick", "--workers", "2"]))
 """
 
 
-@pytest.mark.parametrize("trouble", ["full disk", "file", "others", "others below"])
+@pytest.mark.parametrize("trouble", ["full disk", "nearly full disk", "file", "others", "others below"])
 def test_without_a_cache_the_lab_works_and_says_so_once(tmp_path: Path, trouble: str) -> None:
     place = tmp_path / "cache"
     if trouble == "file":
@@ -238,7 +239,7 @@ def test_without_a_cache_the_lab_works_and_says_so_once(tmp_path: Path, trouble:
         if trouble == "others below":
             (place / "numba").mkdir()
             (place / "numba").chmod(0o777)
-    done = _python(FULL + LAB if trouble == "full disk" else LAB, GP_CACHE_DIR=str(place))
+    done = _python({"full disk": FULL, "nearly full disk": NEARLY_FULL}.get(trouble, "") + LAB, GP_CACHE_DIR=str(place))
     assert done.returncode == 0, done.stderr
     assert "no score" not in done.stdout
     told = [line for line in done.stderr.splitlines() if not line.startswith(("1/2", "2/2"))]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gp.cli import main
+from gp.cli.errors import explain
 from gp.evolution.config import Config
 from gp.lab import evaluation
 from gp.lab.data import DataError, load, make_dataset
@@ -137,3 +138,46 @@ def test_where_nothing_has_a_score_the_status_is_1(
     status = main(["lab", "x*tanh(x)", "x*sin(x)", "--fidelity", "quick", "--workers", "1"])
     assert status == (1 if failing == 2 else 0)
     assert capsys.readouterr().out.count("no score: took longer than 3 s") == failing
+
+
+def test_a_device_without_an_end_is_a_file_too_large(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gp.user_files._MOST", 1000)
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for arguments in (
+        ["check", "/dev/zero"],
+        ["run", "--config", "/dev/zero", "--print-config"],
+        ["data", "show", str(tmp_path / "zero.csv")],
+    ):
+        assert main(arguments) == 2
+        assert "File too large" in capsys.readouterr().err
+    (tmp_path / "long.act").write_text("x" + " " * 999)
+    assert main(["check", str(tmp_path / "long.act")]) == 0  # negative control
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_is_closed_leads_nowhere_and_no_file_takes_its_number(closed: str, tmp_path: Path) -> None:
+    code = "import os; from gp.cli import main; status = main(['check', 'gelu', '-']); "
+    code += f"open({str(tmp_path / 'said')!r}, 'w').write(f'{{status}} {{os.open(os.devnull, os.O_RDONLY) > 2}}')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code], env=environment, input="x", text=True, check=False
+    )
+    assert (done.returncode, (tmp_path / "said").read_text()) == (0, "2 True" if "<" in closed else "0 True")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (MemoryError(), True),
+        (ImportError("libx.so: failed to map segment from shared object"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (OSError(28, "No space left on device", "file"), False),
+    ],
+)
+def test_want_of_memory_is_one_message(error: Exception, is_memory: bool) -> None:
+    around = RuntimeError("could not be loaded")
+    around.__context__ = error
+    assert ("there is not enough memory" in (explain(error) or "")) == is_memory
+    assert ("there is not enough memory" in (explain(around) or "")) == is_memory

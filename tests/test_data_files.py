@@ -133,6 +133,7 @@ def test_a_python_file_with_lists_and_other_sizes(tmp_path: Path) -> None:
         ("a = 1\nb = a + c", "line 2: NameError: name 'c' is not defined"),
         ("def instances():\n    return 1/0", "line 2: ZeroDivisionError"),
         ("open('nowhere')", "line 1: FileNotFoundError"),
+        ("import sys\nsys.exit(3)", "line 2: SystemExit: 3"),
         (FAMILY + "FAMILY = [wave(1), wave(1)]", "there is another data set called 'wave-1'"),
         (FAMILY + "FAMILY = [Instance('c', 'v', 'chaos-henon', ('t',), '', '', wave)]", "another data set called 'chaos-henon'"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -239,6 +240,20 @@ def test_a_worker_that_cannot_prepare_is_a_reason() -> None:
         assert results(workers, job("echo", 1), job("echo", 2)) == [Failure("the worker ended (exit status 7)")] * 2
 
 
+def test_an_error_while_a_worker_prepares_is_the_reason_and_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    with Workers(1, prepare="worker_jobs:prepare_without_a_library") as workers:
+        assert results(workers, job("echo", 1), job("echo", 2)) == [Failure("OSError: libnothing.so: cannot open shared object file")] * 2
+    with Workers(1, prepare="worker_jobs:prepare_without_memory") as workers:
+        assert results(workers, job("echo", 1)) == [Failure("there was not enough memory for a worker to start")]
+    assert capfd.readouterr().err == ""
+
+
+def test_want_of_memory_by_another_name_costs_the_worker(one: Workers) -> None:
+    process, reason, other = results(one, job("process"), job("lack_memory"), job("process"))
+    assert reason == Failure("ran out of memory")
+    assert other != process
+
+
 def test_stopping_early_leaves_no_process_and_the_workers_can_be_used_again(tmp_path: Path) -> None:
     file = tmp_path / "process"
     with Workers(2) as workers:
@@ -295,6 +310,15 @@ with Workers(2) as workers:
         parent.send_signal(signal.SIGKILL)
     wait_until_gone(idle, SOON)
     wait_until_gone(busy, 1.0 + SOON)
+
+
+def test_a_worker_whose_parent_was_killed_meanwhile_says_nothing() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    code = f"from gp.workers import serve; serve({theirs.fileno()}, '', 0)"
+    done = subprocess.run([sys.executable, "-c", code], pass_fds=[theirs.fileno()], capture_output=True, text=True, check=False)
+    theirs.close()
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_worker_killed_from_outside_is_replaced(one: Workers) -> None:

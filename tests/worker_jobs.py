@@ -134,3 +134,19 @@ def prepare_with_little() -> None:
 
 def prepare_wrongly() -> None:
     raise SystemExit(7)
+
+
+def prepare_without_a_library() -> None:
+    raise OSError("libnothing.so: cannot open shared object file")
+
+
+def prepare_without_memory() -> None:
+    """As a library says it that has no room."""
+    raise ImportError("libnothing.so: failed to map segment from shared object")
+
+
+def lack_memory() -> None:
+    try:
+        prepare_without_memory()
+    except ImportError as error:
+        raise RuntimeError("no such luck") from error

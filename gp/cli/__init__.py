@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.metadata
-import io
 import os
 import sys
 import warnings
@@ -17,6 +16,7 @@ import typer
 from gp.cli import bench, catalogue, check, compare, data, doctor, lab, run, runs, show
 from gp.cli.errors import explain, warn
 from gp.cli.plain import say
+from gp.cli.streams import drop_output, prepare_streams
 from kernels.cache_folder import CacheWarning
 
 # The class of all mistakes in options and arguments, which typer does not name itself (click, where that is comes from, varies).
@@ -61,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: something is missing; 2: bad input, with one message on standard error; 130: interrupted. With GP_DEBUG set, an error is
     raised as it is.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a curve on an ASCII terminal is question marks, not a traceback
+    prepare_streams()
     try:
         with _warnings_in_a_line():
             status = app(args=arguments, prog_name="gp", standalone_mode=False)
@@ -76,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_usage_message(cast(typer.BadParameter, error)))
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-            _drop_output()
+            drop_output()
             return _fail(f"the output cannot be written: {error.strerror}")
         message = explain(error)
         if message is None or os.environ.get("GP_DEBUG"):
@@ -101,12 +99,6 @@ def _warnings_in_a_line() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-def _drop_output() -> None:
-    """Send what is still to be written to standard output nowhere: Python would try again as it ends, and fail again."""
-    with contextlib.suppress(io.UnsupportedOperation):  # it is no file, as in tests
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:

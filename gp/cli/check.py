@@ -56,7 +56,10 @@ def _read(file: str) -> str:
 
 
 def _read_standard_input() -> str:
+    from gp.user_files import decoded, unreadable  # noqa: PLC0415
+
+    name = "standard input"
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CommandError(f"standard input is not text in UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from error
+        return decoded(sys.stdin.buffer, name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(unreadable(Path(name), error)) from error

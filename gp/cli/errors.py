@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gp.cli.plain import say
+from gp.out_of_memory import is_out_of_memory
 
 
 class CommandError(Exception):
@@ -16,6 +17,8 @@ def warn(message: str) -> None:
 
 def explain(error: BaseException) -> str | None:
     """The message for an error that the user can mend, or None for one that is ours."""
+    if is_out_of_memory(error):
+        return "there is not enough memory for this; end other programs, or raise the limit (ulimit -v)"
     from gp.lab.devices import DeviceError  # noqa: PLC0415 - only where there is an error; commands that need no lab start without it
     from grammar import DSLError  # noqa: PLC0415 - and no parser
 

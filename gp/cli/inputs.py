@@ -9,7 +9,7 @@ from typing import Final
 from codegen.acceptance import accepted
 from codegen.function import Activation
 from gp.cli.errors import CommandError
-from gp.unreadable import unreadable
+from gp.user_files import read_text, unreadable
 from grammar import DSLError, catalog, nearest, parse
 
 _SUFFIX: Final = ".act"
@@ -55,7 +55,7 @@ def load(argument: str) -> Named:
 def read_file(path: Path) -> str:
     """The text of a file. Raises CommandError that names the file and says why it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except FileNotFoundError as error:
         raise CommandError(f"there is no file {path}{_suggestion(path)}") from error
     except IsADirectoryError as error:

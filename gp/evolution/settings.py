@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gp.evolution.config import TABLES, Config, ConfigError, allowed, check
 from gp.evolution.productions import all_productions
-from gp.unreadable import unreadable
+from gp.user_files import read_text, unreadable
 from gp.workers import cores
 
 TABLE: Final = "search"
@@ -77,7 +77,7 @@ def _toml(value: object) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(unreadable(file, error)) from error
 

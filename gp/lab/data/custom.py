@@ -39,7 +39,7 @@ import numpy as np
 from gp.lab.data.csv_table import Table, read_table
 from gp.lab.data.dataset import DataError, Instance, Raw, Split
 from gp.lab.data.registry import names
-from gp.unreadable import unreadable
+from gp.user_files import read_text, unreadable
 
 SUFFIXES: Final = (".csv", ".py")
 
@@ -80,7 +80,7 @@ class MemberPoints:
             raw = member.points(rng)
             # Copies, since the arrays of a data set are made read-only and these may belong to the file.
             return Raw(*(Split(np.array(s.x, np.float64), np.array(s.y, np.float64)) for s in (raw.train, raw.inside, raw.outside)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(f"{self.file.path.name}: the points of {self.name}: {_explain(error, self.file)}") from error
 
 
@@ -102,7 +102,7 @@ def load(path: str | Path) -> tuple[Instance, ...]:
 
 @functools.cache
 def _table(file: _File) -> Table:
-    return read_table(file.path.read_bytes().decode("utf-8-sig"))
+    return read_table(read_text(file.path))
 
 
 def _table_instance(file: _File) -> Instance:
@@ -139,14 +139,14 @@ def _family(file: _File) -> list[Any]:
     try:
         found = runpy.run_path(str(file.path))
         family = found["FAMILY"] if "FAMILY" in found else found["instances"]() if "instances" in found else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself is not to end what reads it
         raise DataError(_explain(error, file)) from error
     if not isinstance(family, list | tuple):
         raise DataError("the file must define FAMILY, a list of gp.lab.data.Instance, or a function instances() that returns one")
     return list(family)
 
 
-def _explain(error: Exception, file: _File) -> str:
+def _explain(error: Exception | SystemExit, file: _File) -> str:
     """An error of a user's file, with the last line of the file that led to it."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file.path)]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
