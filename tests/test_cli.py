@@ -121,7 +121,7 @@ def test_file_without_permission(folder: Path, monkeypatch: pytest.MonkeyPatch, 
     def refuse(self: Path, *_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_text", refuse)  # the superuser may read everything
+    monkeypatch.setattr(Path, "open", refuse)  # the superuser may read everything
     assert main(["show", "good.act"]) == 2
     assert capfd.readouterr().err == "gp: cannot read good.act: Permission denied\n"
 

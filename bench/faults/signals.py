@@ -92,5 +92,6 @@ KINDS: Final = [
     Kind("Ctrl-C twice", _twice, (_INTERRUPTED,), "", End.RESUMED),
     Kind("SIGTERM of a worker", _to_workers(signal.SIGTERM, MOMENTS["tuning"], 1), (0,), "Hall of fame", End.SAME),
     Kind("Ctrl-Z and fg", _stopped_for_a_while, (0,), "Hall of fame", End.SAME),
-    Kind("a limit on processor time (ulimit -t)", _out_of_processor_time, (2, -24, -9), "^", End.RESUMED),
+    # Each worker dies of it, and a candidate whose workers die three times counts as failed.
+    Kind("a limit on processor time (ulimit -t)", _out_of_processor_time, (0, 1, 2, -24, -9), "^", End.OTHER),
 ]  # fmt: skip

@@ -149,7 +149,7 @@ KINDS: Final = [
     *(Kind(f"a run with standard {name} closed", _in_surroundings(f'exec "$@" {redirection}'), (0,), says, End.SAME)
       for name, redirection, says in (("input", "<&-", "Hall of fame"), ("output", ">&-", ""), ("error", "2>&-", "Hall of fame"))),
     Kind("a run with all streams closed", _in_surroundings('exec "$@" <&- >&- 2>&-'), (0,), "", End.SAME),
-    *(Kind(f"gp {' '.join(words)} with standard output closed", _on_the_run(*words, shell='exec "$@" >&-'), (0, 2), "")
+    *(Kind(f"gp {' '.join(words)} with standard output closed", _on_the_run(*words, shell='exec "$@" >&-'), (0, 2), "^")
       for words in (("top", "RUN"), ("top", "RUN", "--csv"), ("show", "gelu"), ("runs", "RUN"), _LAB)),
     *(Kind(f"gp {' '.join(words)} into a pipe that is closed", _head(*words), (0, 1, 2, 141, -13), "")
       for words in (("top", "RUN"), ("runs", "RUN"), ("list",), ("show", "gelu", "--emit", "llvm"))),
