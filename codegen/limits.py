@@ -45,6 +45,10 @@ def _is_seen(function: Node, end: float) -> bool:
 
 def settled(value: Node, function: Node, factor: Node | None = None) -> Node:
     """`value`, but where it is NaN at x = -inf or +inf the limit there of `function`, times `factor`."""
+    seen = [_is_seen(function, e) for e in (-_INF, _INF)]
+    if not any(seen):
+        return value
     left = apply(OPERATORS["lt"], _X, constant(0.0))
-    end = apply(OPERATORS["where"], left, *(limit(function, e) if _is_seen(function, e) else constant(np.nan) for e in (-_INF, _INF)))
+    ends = (limit(function, e) if known else constant(np.nan) for e, known in zip((-_INF, _INF), seen, strict=True))
+    end = apply(OPERATORS["where"], left, *ends)
     return apply(OPERATORS["settle"], value, _X, end if factor is None else apply(OPERATORS["mul"], factor, end))
