@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from mpmath import mp, mpf
 
 from codegen.derivative import placeholders, templates
-from codegen.graph import Node, Source, topological
+from codegen.graph import Node, Source, is_structural, topological
 from codegen.instructions import Span
 from codegen.operators import Operator
 
@@ -97,6 +97,7 @@ MP: Final[dict[str, Callable[..., Any]]] = {
 }  # fmt: skip
 # Whose result is one of the arguments, or a whole number: nothing is rounded.
 EXACT: Final = frozenset({"neg", "abs", "sign", "floor", "round", "where", "min", "max", "clamp", "settle", "quotient_slope"})
+_CIRCULAR: Final = ("sin", "cos", "tan", "sinc", "sinc_slope")
 _CHOICES: Final = frozenset({"where"})
 
 
@@ -141,18 +142,30 @@ def chain_rule(root: Node, x: Real, noise: Noise | None = None) -> Real:
     return mpf(0) if leaf is None else adjoints.get(leaf, mpf(0))
 
 
-def has_tie(root: Node, x: Real) -> bool:
-    """Whether a choice, a jump or a kink of a graph is exactly at x: its slope there is a matter of convention."""
+def has_tie(root: Node, x: Real, *, jumps_alone: bool) -> bool:
+    """Whether a choice, a jump or a kink of a graph is exactly at x, so that its slope there is a matter of convention; or a jump alone,
+    where its value is one too (the sign of a zero)."""
     values = _values(root, {}, x, None)
     for node in topological([root]):
         numbers = [values[a] for a in node.args if not a.boolean]
+        if node.name == "sign" and numbers[0] == 0:
+            return True
+        if jumps_alone:
+            continue
         if node.name in ("min", "max", "clamp", "lt", "le", "gt", "ge", "eq", "ne") and len(set(numbers)) < len(numbers):
             return True
-        if node.name in ("abs", "sign", "sqrt", "rsqrt", "cbrt", "pow") and numbers[0] == 0:
+        if node.name in ("abs", "sqrt", "rsqrt", "cbrt", "pow") and numbers[0] == 0:
             return True
         if node.name in ("floor", "round") and (2 * numbers[0]) % 1 == 0:
             return True
     return False
+
+
+def has_lost_angle(root: Node, x: Real, unit: float) -> bool:
+    """Whether something goes around a circle so far out that rounding decides where it comes to lie."""
+    values = _values(root, {}, x, None)
+    turning = (values[n.args[0]] for n in topological([root]) if n.name in _CIRCULAR and not isinstance(n.args[0].attribute, Source))
+    return any(mp.isnan(angle) or abs(angle) * unit > 1e-3 for angle in turning)
 
 
 def _values(root: Node, known: Mapping[Node, Any], x: Real, noise: Noise | None) -> dict[Node, Any]:
@@ -164,6 +177,8 @@ def _values(root: Node, known: Mapping[Node, Any], x: Real, noise: Noise | None)
             values[node] = x
         elif node.operator == "constant":
             values[node] = bool(node.attribute) if node.boolean else mpf(node.attribute)
+            if noise is not None and not node.boolean and not is_structural(node):
+                values[node] = noise.disturb(values[node])
         else:
             extra = () if node.attribute is None else (node.attribute,)
             value = _applied(node, [values[a] for a in node.args], extra)

@@ -21,7 +21,7 @@ import torch
 from mpmath import mp, mpf
 from numpy.typing import NDArray
 
-from bench.high_precision import Noise, chain_rule, evaluate, has_tie
+from bench.high_precision import Noise, chain_rule, evaluate, has_lost_angle, has_tie
 from bench.plain_numbers import plain
 from codegen.build import build
 from codegen.graph import Node, topological
@@ -67,6 +67,7 @@ class Exact:
     low: Any
     high: Any
     spread: Any
+    is_pole: bool = False  # or a gap: the numbers are those beside it
 
     def __str__(self) -> str:
         low, high = mp.nstr(self.low, 9), mp.nstr(self.high, 9)
@@ -118,13 +119,15 @@ class Program:
         if math.isinf(x):
             return self._limit(x, gradient)
         found = self._settled(mpf(x), gradient)
-        if found is None or (gradient and (mp.isnan(found[0]) or has_tie(self.root, mpf(x)))):
+        if found is None or has_lost_angle(self.root, mpf(x), unit):
+            return None
+        if has_tie(self.root, mpf(x), jumps_alone=not gradient) or (gradient and mp.isnan(found[0])):
             return None
         if mp.isnan(found[0]):  # 0/0: any limit from either side will do
             step = abs(mpf(x)) * mpf(10) ** -40 if x else mpf(10) ** -80
             sides = [s for s in (self._settled(mpf(x) + d, gradient) for d in (-step, step)) if s is not None]
             numbers = [v for side in sides for v in side if not mp.isnan(v)]
-            return Exact(min(numbers), max(numbers), abs(min(numbers)) * unit) if numbers else Exact(mp.nan, mp.nan, mpf(0))
+            return Exact(min(numbers), max(numbers), abs(min(numbers)) * unit, True) if numbers else Exact(mp.nan, mp.nan, mpf(0))
         low, high = min(found), max(found)
         with mp.workprec(_BITS[1]):
             off = [compute(self.root, mpf(x), Noise(random.Random(seed), unit, least)) for seed in range(_SAMPLES)]
@@ -157,7 +160,7 @@ class Program:
         sizes = [abs(v) for v in values]
         if all(s > 1e6 for s in sizes) and sizes == sorted(sizes) and sizes[0] < sizes[-1] and len({mp.sign(v) for v in values}) == 1:
             return Exact(mp.sign(values[-1]) * mp.inf, mp.sign(values[-1]) * mp.inf, mpf(0))
-        if sizes[-1] < 1e-20 and sizes == sorted(sizes, reverse=True):
+        if sizes[-1] < 1e-20 * min(sizes[0], 1) and sizes == sorted(sizes, reverse=True):
             return Exact(mpf(0), mpf(0), mpf(0))
         steady = max(abs(v - values[-1]) for v in values[1:]) <= 1e-9 * sizes[-1]
         if steady:
@@ -209,10 +212,12 @@ def _breaks(ours: float, written: float, exact: Exact, disturbed: Sequence[float
     plain_is_finite = all(map(math.isfinite, [written, *disturbed]))
     if mp.isnan(exact.low):
         return math.isfinite(ours) and not math.isfinite(written)
+    if exact.is_pole and not math.isfinite(ours):
+        return False
     size = max(abs(exact.low), abs(exact.high))
     wrong = [max(exact.low - p, p - exact.high, mpf(0)) for p in (mpf(written), *map(mpf, disturbed)) if mp.isfinite(p)]
     granted = FACTOR * max([exact.spread, *wrong]) + STEPS * unit * (size if mp.isfinite(size) else mpf(0)) + least
-    if exact.low - granted <= mpf(ours) <= exact.high + granted or (math.isfinite(ours) and exact.spread > size / 8):
+    if exact.low - granted <= mpf(ours) <= exact.high + granted or exact.spread > size / 8:
         return False
     if not math.isfinite(ours):
         return plain_is_finite and size + granted < largest

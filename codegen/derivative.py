@@ -12,12 +12,12 @@ same lines.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from codegen.graph import Node, Reduction, Source, constant, mean, mean_depth, shifted, source, topological
-from codegen.growth import at_most_linear, tame
+from codegen.growth import at_most_linear, is_calm, tame
 from codegen.instructions import Span
 from codegen.operators import Operator
 from codegen.simplify import instantiate, make, make_mean, make_slope, read_template, simplify
@@ -27,49 +27,76 @@ from codegen.simplify import instantiate, make, make_mean, make_slope, read_temp
 def derivative(node: Node, leaf: Node) -> Node:
     """d node / d leaf point by point, simplified. `leaf` is an input or a mean; other leaves count as constants."""
     zero = constant(0.0)
-    slopes: dict[Node, Node] = {}
+    slopes: dict[Node, Node] = {leaf: constant(1.0)}
+    reached = {leaf}
     for current in topological([node], through_means=False):
-        if current is leaf:
-            slopes[current] = constant(1.0)
+        if current is leaf or current.operator == "mean" or current.boolean or not any(a in reached for a in current.args):
             continue
-        if isinstance(current.operator, str):
-            slopes[current] = zero
+        if _is_quotient(current, reached):
+            slopes[current] = _quotient(current, leaf, reached, slopes)
+        elif all(a in slopes for a in current.args if a in reached):
+            slope = zero
+            for k, argument in enumerate(current.args):
+                if argument in slopes:
+                    slope = make("add", slope, _sent(current, k, slopes[argument]))
+            if slope is zero:
+                continue
+            if is_calm(slope):
+                slopes[current] = slope
+        elif all(_partial(current, k) is zero for k, a in enumerate(current.args) if a in reached):
             continue
-        slopes[current] = zero if current.boolean else _chain(current, tuple(map(slopes.__getitem__, current.args)), zero)
-    return slopes[node]
+        reached.add(current)
+    return _sent_back(node, constant(1.0), leaf, reached, slopes)
 
 
-@functools.lru_cache(maxsize=8192)  # 70 % of the nodes of a search's candidates are those of earlier ones
-def _chain(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
-    if all(slope is zero for slope in slopes):
+def _is_quotient(node: Node, reached: Container[Node]) -> bool:
+    return node.name == "div" and all(a in reached for a in node.args)
+
+
+def _sent_back(root: Node, seed: Node, leaf: Node, reached: Container[Node], slopes: Mapping[Node, Node]) -> Node:
+    """seed times d root / d leaf, from the root down: each node's adjoint times its operator's rule is what its argument gets."""
+    zero = constant(0.0)
+    if root not in reached:
         return zero
-    if node.name == "div" and slopes[1] is not zero:
-        return _quotient(node, slopes, zero)
-    total = zero
-    for k, slope in enumerate(slopes):
+    adjoints = {root: seed}
+
+    def add(node: Node, slope: Node) -> None:
         if slope is not zero:
-            partial = _partial(node, k)
-            if partial is not zero:
-                total = make("add", total, make_slope(partial, slope))
-    return total
+            adjoints[node] = make("add", adjoints[node], slope) if node in adjoints else slope
+
+    for node in reversed(topological([root], through_means=False)):
+        if node is leaf or node not in adjoints:
+            continue
+        if node in slopes:
+            add(leaf, make_slope(adjoints[node], slopes[node]))
+            continue
+        for k, argument in enumerate(node.args):
+            if argument in reached:
+                add(argument, _sent(node, k, adjoints[node]))
+    return adjoints.get(leaf, zero)
 
 
-def _quotient(node: Node, slopes: tuple[Node, ...], zero: Node) -> Node:
-    """(a/b)' = (a' b - a b')/b/b, or (a' - y b')/b with y = a/b.
+@functools.lru_cache(maxsize=8192)
+def _sent(node: Node, k: int, adjoint: Node) -> Node:
+    partial = _partial(node, k)
+    return partial if partial is constant(0.0) else make_slope(partial, adjoint)
+
+
+def _quotient(node: Node, leaf: Node, reached: Container[Node], slopes: Mapping[Node, Node]) -> Node:
+    """(a/b)' = (a' b - a b')/b/b, or a'/b - y/b b' with y = a/b.
 
     The first cancels nothing, where the second does, as for x/(1 + |x|) at large x. But its products square the range of numbers: for
     exp(x)/x they overflow at 85. So it is taken alone where they cannot (`tame`), else where its numerator is well within the range, which
     is found out at each element; the second is finite wherever value and slope are. b is divided out twice because b^2 overflows where b
     does not, and by its reciprocal because a division takes ten cycles."""
     a, b = node.args
-    if slopes[0] is zero:
-        return make("neg", make_slope(make("div", node, b), slopes[1]))
-    numerator = _difference(make_slope(slopes[0], b), make_slope(a, slopes[1]))
+    above, below = (_sent_back(n, constant(1.0), leaf, reached, slopes) for n in (a, b))
+    numerator = _difference(make_slope(above, b), make_slope(a, below))
     reciprocal = make("div", constant(1.0), b)
     value = make("mul", make("mul", numerator, reciprocal), reciprocal)
-    if tame(b) and at_most_linear([(slopes[0], b), (a, slopes[1])]):
+    if tame(b) and at_most_linear([(above, b), (a, below)]):
         return value
-    other = make("div", make("sub", slopes[0], make_slope(node, slopes[1])), b)
+    other = make("sub", make("mul", above, reciprocal), _sent_back(b, make("mul", node, reciprocal), leaf, reached, slopes))
     return make("quotient_slope", other, value, numerator)
 
 

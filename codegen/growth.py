@@ -54,10 +54,10 @@ _KNOWN: Final[dict[float, weakref.WeakKeyDictionary[Node, Growth]]] = {end: weak
 
 def zero_wins(zero: Node, other: Node, end: float) -> bool:
     """Whether zero*other is 0, or goes to it, wherever floating point has 0*inf on the way to `end`: the first vanishes faster than the
-    second grows, and the second has no pole, so that it is an overflow where it is infinite."""
+    second grows, and neither has a pole, so that what is infinite is an overflow."""
     first, second = growth(zero, end), growth(other, end)
     faster = first.decay is not None and (second.most is None or second.most < first.decay)
-    return faster and pole_free(other)
+    return faster and pole_free(other) and (pole_free(zero) or never_zero(other))
 
 
 def growth(node: Node, end: float) -> Growth:
@@ -255,18 +255,9 @@ def _is_pole(node: Node) -> bool:
     return name == "pow" or (arity == 1 and _has_pole(node.operator))
 
 
-def overflows_first(partial: Node, slope: Node) -> bool:
-    """Whether a slope may leave the range of numbers where its product with a partial does not: it grows exponentially, and no zero wins
-    over it; or a zero would win over one of its parts, but for a pole in the other."""
-    if slope.name == "neg":
-        return overflows_first(partial, slope.args[0])
-    for end in (-_INF, _INF):
-        most = growth(slope, end).most
-        if most is not None and (1, 0.0) <= most < _UNKNOWN and not zero_wins(partial, slope, end):
-            return True
-        if not pole_free(slope) and any(zero_wins(partial, part, end) for part in slope.args):
-            return True
-    return False
+def is_calm(node: Node) -> bool:
+    """Whether a value is within the range of numbers wherever x is well within it: it has no pole, and grows no faster than x."""
+    return pole_free(node) and all((growth(node, end).most or (0, 0.0)) <= (0, 1.0) for end in (-_INF, _INF))
 
 
 def is_bounded(node: Node) -> bool:

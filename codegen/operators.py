@@ -270,7 +270,7 @@ _TABLE: Final = (
     _unary("sqrt", np.sqrt, "0.5/y", flops=4, transcendental=0, latex=r"\sqrt{{{0}}}", domain="a >= 0"),
     Operator("root", 1, np.sqrt, ("where(y > 0, 0.5/y, 0)",), elementary.sqrt, "_root({0})", r"\sqrt{{{0}}}", flops=4, public=False, text="sqrt(a)",
              doc="The square root inside std and rms: its derivative at 0 is 0, as torch.std has it."),
-    _unary("rsqrt", _rsqrt, "-0.5*y/a", flops=8, transcendental=0, latex=r"{0}^{{-1/2}}", domain="a > 0"),
+    _unary("rsqrt", _rsqrt, "-0.5/a*y", flops=8, transcendental=0, latex=r"{0}^{{-1/2}}", domain="a > 0"),
     _unary("cbrt", np.cbrt, "1/(3*y^2)", torch="_cbrt({0})", latex=r"\sqrt[3]{{{0}}}"),
     _unary("exp", np.exp, "y", latex="e^{{{0}}}"),
     _unary("expm1", np.expm1, "exp(a)", torch="_expm1({0})"),

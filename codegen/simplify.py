@@ -27,7 +27,7 @@ from codegen.graph import (
     truth,
     with_args,
 )
-from codegen.growth import is_bounded, overflows_first, pole_free
+from codegen.growth import is_bounded
 from codegen.instructions import Span
 from codegen.operators import OPERATORS, Operator
 from codegen.rules import RULES
@@ -118,35 +118,18 @@ def make_slope(partial: Node, slope: Node) -> Node:
     """The product of a chain rule, partial (of what is outside) times slope (of what is inside).
 
     It moves into the branches of a choice, and a zero there wins: what is not chosen has no part in a derivative, even where it is
-    infinite. (In a program 0*inf is NaN, as everywhere.) And it multiplies from the outside
-    in where the slope inside may overflow first: that of x/(x^2*exp(x)) is 0 at 85, and not 0*inf.
+    infinite. (In a program 0*inf is NaN, as everywhere.) What is divided by goes last: 1/a may overflow where slope/a does not.
     """
     for factor, other in ((partial, slope), (slope, partial)):
         if factor.name == "div" and factor.args[0].operator == "constant" and factor.span is Span.ELEMENT:
-            # k/a may overflow where k*slope/a does not
             return make("div", other if factor.args[0] is constant(1.0) else make("mul", factor.args[0], other), factor.args[1])
         if _chooses_a_number(factor):
             return _into_branches(factor, other)
-    if partial.span is Span.ELEMENT and partial.operator != "input" and slope.name in _SPREAD and overflows_first(partial, slope):
-        return _spread(partial, slope)
+    if partial.name == "mul":
+        for divided, beside in (partial.args, partial.args[::-1]):
+            if divided.name == "div" and _is_number(divided.args[0]):
+                return make("mul", make_slope(divided, slope), beside)
     return make("mul", partial, slope)
-
-
-_SPREAD: Final = ("neg", "add", "sub", "mul", "div")
-
-
-def _spread(partial: Node, slope: Node) -> Node:
-    """The product of a partial and of a slope's terms and factors, first with that which may overflow."""
-    if slope.name == "neg":
-        return make("neg", make_slope(partial, slope.args[0]))
-    a, b = slope.args
-    if slope.name in ("add", "sub"):
-        return make(slope.operator, make_slope(partial, a), make_slope(partial, b))
-    if overflows_first(partial, a):
-        return make(slope.operator, make_slope(partial, a), b)
-    if slope.name == "mul" and (overflows_first(partial, b) or pole_free(a) < pole_free(b)):
-        return make("mul", make_slope(partial, b), a)
-    return make(slope.operator, make("mul", partial, a), b) if pole_free(b) < pole_free(a) else make("mul", partial, slope)
 
 
 def _into_branches(choice: Node, other: Node) -> Node:
