@@ -148,6 +148,8 @@ def has_tie(root: Node, x: Real, *, jumps_alone: bool) -> bool:
     values = _values(root, {}, x, None)
     for node in topological([root]):
         numbers = [values[a] for a in node.args if not a.boolean]
+        if node.boolean and any(map(mp.isnan, numbers)):
+            return True
         if node.name == "sign" and numbers[0] == 0:
             return True
         if jumps_alone:

@@ -100,6 +100,8 @@ class Program:
             for n in np.flatnonzero(suspects).tolist():
                 if k and not _has_value(x[n], ours[0][n], written[0][n]):
                     continue
+                if k and self._is_elsewhere(x[n : n + 1], float(written[0][n])):
+                    continue
                 if k and _is_outermost(float(x[n]), np.finfo(x.dtype)) and not np.isfinite(ours[k][n]):
                     continue
                 exact = self.exact(x[n : n + 1], gradient=bool(k))
@@ -108,6 +110,11 @@ class Program:
                 ):
                     dtype = torch.float64 if x.dtype == np.float64 else torch.float32
                     yield Fault(self.text, dtype, float(x[n]), what, float(ours[k][n]), float(written[k][n]), str(exact))
+
+    def _is_elsewhere(self, place: Array, written: float) -> bool:
+        """Whether overflow or underflow has led the plain program to another value, as by a choice: its slope is another one then."""
+        exact = self.exact(place, gradient=False)
+        return exact is None or not abs(exact.low - mpf(written)) <= abs(exact.low) / 100 + exact.spread * FACTOR + mpf(10) ** -30
 
     def exact(self, place: Array, *, gradient: bool) -> Exact | None:
         """Value or gradient at one place, or its limit there; None where precision does not settle it."""
@@ -123,16 +130,16 @@ class Program:
             return None
         if has_tie(self.root, mpf(x), jumps_alone=not gradient) or (gradient and mp.isnan(found[0])):
             return None
+        with mp.workprec(_BITS[1]):
+            off = [compute(self.root, mpf(x), Noise(random.Random(seed), unit, least)) for seed in range(_SAMPLES)]
+        if len({bool(mp.isnan(o)) for o in [*off, found[0]]}) > 1:
+            return None  # rounding decides whether there is a value at all
         if mp.isnan(found[0]):  # 0/0: any limit from either side will do
             step = abs(mpf(x)) * mpf(10) ** -40 if x else mpf(10) ** -80
             sides = [s for s in (self._settled(mpf(x) + d, gradient) for d in (-step, step)) if s is not None]
             numbers = [v for side in sides for v in side if not mp.isnan(v)]
             return Exact(min(numbers), max(numbers), abs(min(numbers)) * unit, True) if numbers else Exact(mp.nan, mp.nan, mpf(0))
         low, high = min(found), max(found)
-        with mp.workprec(_BITS[1]):
-            off = [compute(self.root, mpf(x), Noise(random.Random(seed), unit, least)) for seed in range(_SAMPLES)]
-        if any(map(mp.isnan, off)):
-            return None  # rounding decides whether there is a value at all
         return Exact(low, high, max([mpf(0), *(max(low - o, o - high) for o in off)]))
 
     def _settled(self, x: Any, gradient: bool) -> list[Any] | None:
@@ -165,6 +172,8 @@ class Program:
         steady = max(abs(v - values[-1]) for v in values[1:]) <= 1e-9 * sizes[-1]
         if steady:
             return Exact(values[-1], values[-1], sizes[-1] * mpf("1e-6"))
+        if sizes == sorted(sizes, reverse=True):
+            return None  # it may go to 0 as slowly as 1/log(x)
         bounded = max(sizes) < 1e6
         return Exact(mp.nan, mp.nan, mpf(0)) if bounded else None
 
@@ -220,7 +229,7 @@ def _breaks(ours: float, written: float, exact: Exact, disturbed: Sequence[float
     if exact.low - granted <= mpf(ours) <= exact.high + granted or exact.spread > size / 8:
         return False
     if not math.isfinite(ours):
-        return plain_is_finite and size + granted < largest
+        return plain_is_finite and size + granted < largest / 8  # terms of a sum may be that much larger
     if size > largest:
         return abs(mpf(ours)) < largest * (1 - STEPS * unit) and granted < size - abs(mpf(ours))
     return True

@@ -19,12 +19,14 @@ from typing import Final, cast
 
 import numpy as np
 
-from codegen.graph import Node, Source, apply, is_structural, rebuild, topological, with_args
+from codegen.graph import Node, Source, apply, constant, is_structural, rebuild, source, topological, with_args
 from codegen.growth import zero_wins
+from codegen.instructions import Span
 from codegen.operators import OPERATORS, Operator
 
 Classes = frozenset[float]
 _INF: Final = float("inf")
+_X: Final = source("x", Span.ELEMENT)
 _FINITE: Final[Classes] = frozenset({-1.0, 1.0})
 _ANY: Final[Classes] = frozenset({-_INF, -1.0, 0.0, 1.0, _INF})
 # Two representatives on either side of 1, so that log or a difference of two of one class shows both of its signs.
@@ -32,20 +34,28 @@ _REPRESENTATIVES: Final[dict[float, tuple[float, ...]]] = {-_INF: (-_INF,), -1.0
 
 
 def guard_products(roots: Sequence[Node]) -> list[Node]:
-    """The roots with every product that could be 0*inf, at finite or infinite x, replaced by `absorb`."""
-    ends = [_classes(roots, end) for end in (-_INF, _INF)]
+    """The roots with every product that could be 0*inf, at finite or infinite x, replaced by `absorb` where it is known that the zero wins:
+    on both sides of x = 0, or on one."""
+    ends = [(end, _classes(roots, end)) for end in (-_INF, _INF)]
 
-    def clashes(node: Node) -> bool:
-        """Whether it may be 0*inf at an end, and wherever it is the zero wins."""
+    def outcome(node: Node, end: float, classes: Mapping[Node, Classes]) -> bool | None:
+        """Whether the zero wins wherever it may be 0*inf on the way to an end; None where it cannot be."""
         (a, b), found = node.args, []
-        for end, c in zip((-_INF, _INF), ends, strict=True):
-            found += [zero_wins(zero, other, end) for zero, other in ((a, b), (b, a)) if 0.0 in c[zero] and _grows(c[other])]
-        return bool(found) and all(found)
+        for zero, other in ((a, b), (b, a)):
+            if 0.0 in classes[zero] and _grows(classes[other]):
+                found.append(zero_wins(zero, other, end))
+        return all(found) if found else None
 
     def visit(node: Node, args: tuple[Node, ...]) -> Node:
-        if node.name == "mul" and clashes(node):
-            return apply(OPERATORS["absorb"], *args)
-        return with_args(node, args)
+        if node.name != "mul":
+            return with_args(node, args)
+        left, right = (outcome(node, end, classes) for end, classes in ends)
+        if not left and not right:
+            return with_args(node, args)
+        absorbed, plain = apply(OPERATORS["absorb"], *args), apply(OPERATORS["mul"], *args)
+        if left is not False and right is not False:
+            return absorbed
+        return apply(OPERATORS["where"], apply(OPERATORS["lt"], _X, constant(0.0)), *((absorbed, plain) if left else (plain, absorbed)))
 
     return rebuild(roots, visit)
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from codegen.graph import Node, Reduction, Source, constant, mean, mean_depth, shifted, source, topological
-from codegen.growth import at_most_linear, is_calm, tame
+from codegen.growth import at_most_linear, is_calm, overflows
 from codegen.instructions import Span
 from codegen.operators import Operator
+from codegen.signs import tame
 from codegen.simplify import instantiate, make, make_mean, make_slope, read_template, simplify
 
 
@@ -32,8 +33,8 @@ def derivative(node: Node, leaf: Node) -> Node:
     for current in topological([node], through_means=False):
         if current is leaf or current.operator == "mean" or current.boolean or not any(a in reached for a in current.args):
             continue
-        if _is_quotient(current, reached):
-            slopes[current] = _quotient(current, leaf, reached, slopes)
+        if current.name in ("div", "where") and all(a in reached for a in current.args if not a.boolean):
+            slopes[current] = (_quotient if current.name == "div" else _choice)(current, leaf, reached, slopes)
         elif all(a in slopes for a in current.args if a in reached):
             slope = zero
             for k, argument in enumerate(current.args):
@@ -47,10 +48,6 @@ def derivative(node: Node, leaf: Node) -> Node:
             continue
         reached.add(current)
     return _sent_back(node, constant(1.0), leaf, reached, slopes)
-
-
-def _is_quotient(node: Node, reached: Container[Node]) -> bool:
-    return node.name == "div" and all(a in reached for a in node.args)
 
 
 def _sent_back(root: Node, seed: Node, leaf: Node, reached: Container[Node], slopes: Mapping[Node, Node]) -> Node:
@@ -82,21 +79,33 @@ def _sent(node: Node, k: int, adjoint: Node) -> Node:
     return partial if partial is constant(0.0) else make_slope(partial, adjoint)
 
 
+def _choice(node: Node, leaf: Node, reached: Container[Node], slopes: Mapping[Node, Node]) -> Node:
+    """Where both branches vary, the choice is made once, of slopes."""
+    condition, *branches = node.args
+    return make("where", condition, *(_sent_back(n, constant(1.0), leaf, reached, slopes) for n in branches))
+
+
 def _quotient(node: Node, leaf: Node, reached: Container[Node], slopes: Mapping[Node, Node]) -> Node:
-    """(a/b)' = (a' b - a b')/b/b, or a'/b - y/b b' with y = a/b.
+    """(a/b)' = (a' b - a b')/b/b, or (a' - y b')/b with y = a/b.
 
     The first cancels nothing, where the second does, as for x/(1 + |x|) at large x. But its products square the range of numbers: for
-    exp(x)/x they overflow at 85. So it is taken alone where they cannot (`tame`), else where its numerator is well within the range, which
-    is found out at each element; the second is finite wherever value and slope are. b is divided out twice because b^2 overflows where b
-    does not, and by its reciprocal because a division takes ten cycles."""
+    exp(x)/x they overflow at 85. So it is taken alone where they cannot (`tame`); where a' and b' are calm if its numerator is well within
+    the range, which is found out at each element; and else the second, which is what autograd does, y b' from the outside in where b
+    overflows. b is divided out twice because b^2 overflows where b does not, and by its reciprocal because a division takes ten cycles."""
     a, b = node.args
-    above, below = (_sent_back(n, constant(1.0), leaf, reached, slopes) for n in (a, b))
-    numerator = _difference(make_slope(above, b), make_slope(a, below))
     reciprocal = make("div", constant(1.0), b)
+    above = _sent_back(a, constant(1.0), leaf, reached, slopes)
+    if overflows(b):
+        below = _sent_back(b, node, leaf, reached, slopes)
+    else:
+        below = make_slope(node, _sent_back(b, constant(1.0), leaf, reached, slopes))
+    other = make("div", make("sub", above, below), b)
+    if a not in slopes or b not in slopes:
+        return other
+    numerator = _difference(make_slope(slopes[a], b), make_slope(a, slopes[b]))
     value = make("mul", make("mul", numerator, reciprocal), reciprocal)
-    if tame(b) and at_most_linear([(above, b), (a, below)]):
+    if tame(b) and at_most_linear([(slopes[a], b), (a, slopes[b])]):
         return value
-    other = make("sub", make("mul", above, reciprocal), _sent_back(b, make("mul", node, reciprocal), leaf, reached, slopes))
     return make("quotient_slope", other, value, numerator)
 
 

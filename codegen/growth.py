@@ -15,13 +15,15 @@ import functools
 import math
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import numpy as np
 
 from codegen.graph import Node, Source, is_structural, topological
+from codegen.numpy import evaluate
 from codegen.operators import Operator
+from codegen.signs import never_zero, sign, tame
 
 Rank = tuple[int, float]
 _INF: Final = float("inf")
@@ -37,12 +39,17 @@ _FLAT: Final = 0.05  # of a logarithm over a factor of two: bounded away from 0 
 @dataclass(frozen=True, slots=True)
 class Growth:
     """Of a value at one end. `most`: it grows no faster (None: it stays bounded). `least`: it grows at least so, if it grows; None where
-    nothing is known. `decay`: it vanishes at least so fast, if it vanishes; None where nothing is known. `fixed`: x is not in it."""
+    nothing is known. `decay`: it vanishes at least so fast, if it vanishes; None where nothing is known. `fixed`: x is not in it. `grows`,
+    `vanishes`: it surely does. `apart`: in the end it stays away from zero. `side`: of zero, on which it is then; 0 if nothing is known."""
 
     most: Rank | None = None
     least: Rank | None = None
     decay: Rank | None = None
     fixed: bool = False
+    grows: bool = False
+    vanishes: bool = False
+    apart: bool = False
+    side: int = 0
 
 
 _BOUNDED: Final = Growth()
@@ -57,7 +64,7 @@ def zero_wins(zero: Node, other: Node, end: float) -> bool:
     second grows, and neither has a pole, so that what is infinite is an overflow."""
     first, second = growth(zero, end), growth(other, end)
     faster = first.decay is not None and (second.most is None or second.most < first.decay)
-    return faster and pole_free(other) and (pole_free(zero) or never_zero(other))
+    return faster and pole_free(other) and (pole_free(zero) or never_zero(other) or (_vanishes_at_0_alone(other) and _is_finite_at_0(zero)))
 
 
 def growth(node: Node, end: float) -> Growth:
@@ -65,13 +72,20 @@ def growth(node: Node, end: float) -> Growth:
     known = _KNOWN[end]
     for current in topological([node]):
         if current not in known:
-            known[current] = _growth(current, [known[a] for a in current.args])
+            known[current] = _seen(_growth(current, [known[a] for a in current.args], end), current)
     return known[node]
 
 
-def _growth(node: Node, args: Sequence[Growth]) -> Growth:
+def _seen(found: Growth, node: Node) -> Growth:
+    """With what follows: what vanishes is bounded, what grows is away from zero, and its sign may be known everywhere."""
+    most = None if found.vanishes else found.most
+    apart = found.apart or found.grows or (found.fixed and never_zero(node))
+    return replace(found, most=most, apart=apart, side=found.side or int(np.sign(sign(node))))
+
+
+def _growth(node: Node, args: Sequence[Growth], end: float) -> Growth:
     if isinstance(node.attribute, Source) and node.attribute.name == "x":
-        return Growth((0, 1.0), (0, 1.0))
+        return Growth((0, 1.0), (0, 1.0), grows=True, side=1 if end > 0 else -1)
     if isinstance(node.operator, str) or node.boolean or all(a.fixed for a in args):
         return _FIXED
     rule = _RULES.get(node.operator.name)
@@ -100,36 +114,56 @@ def _product(node: Node, args: Sequence[Growth]) -> Growth:
     decays = [x.decay for x, y in ((one, other), (other, one)) if x.decay is not None and (y.most is None or y.most < x.decay)]
     both = _together(one.least, other.least) if one.least is not None and other.least is not None else None
     least = other.least if one.fixed else one.least if other.fixed else both
-    return Growth(_together(one.most, other.most), least, _larger(decays))
+    vanishes = any(x.vanishes and x.decay in decays for x in args)
+    grows = all(x.grows or (x.fixed and never_zero(n)) for x, n in zip(args, node.args, strict=True))
+    apart, side = one.apart and other.apart, one.side * other.side
+    return Growth(_together(one.most, other.most), least, _larger(decays), grows=grows, vanishes=vanishes, apart=apart, side=side)
 
 
 def _quotient(node: Node, args: Sequence[Growth]) -> Growth:
     one, other = args
-    if other.fixed or (other.most is None and tame(node.args[1])):
-        return one
+    if other.fixed or (other.most is None and (other.apart or tame(node.args[1]))):
+        return replace(one, side=one.side * other.side)
     if other.least is None or other.decay is not None:  # it may vanish
         return Growth(_UNKNOWN, None, other.least if one.most is None else None)
     decays = one.most is None or one.most < other.least
-    return Growth(one.most, None, _together(one.decay, other.least) if decays else one.decay)
+    decay = _together(one.decay, other.least) if decays else one.decay
+    return Growth(one.most, None, decay, vanishes=decays and other.grows, side=one.side * other.side)
 
 
 def _sum(node: Node, args: Sequence[Growth]) -> Growth:
-    one, other = args
-    least = next((x.least for x, y in ((one, other), (other, one)) if x.least is not None and (y.most is None or y.most < x.least)), None)
-    return Growth(_larger((one.most, other.most)), least, _least_of([one.decay, other.decay]))
+    one, other = args[0], args[1] if node.name == "add" else _turned(args[1])
+    first = next((x for x, y in ((one, other), (other, one)) if x.least is not None and (y.most is None or y.most < x.least)), None)
+    least, grows = (None, False) if first is None else (first.least, first.grows)
+    if one.side == other.side and (one.grows or other.grows):
+        grows, side = True, one.side
+    else:
+        side = first.side if first is not None and first.grows else one.side if one.side == other.side else 0
+    apart = any(x.apart and (y.vanishes or x.side * y.side > 0) for x, y in ((one, other), (other, one)))
+    most, decay, vanishes = _larger((one.most, other.most)), _least_of([one.decay, other.decay]), one.vanishes and other.vanishes
+    return Growth(most, least, decay, grows=grows, vanishes=vanishes, apart=apart, side=side)
+
+
+def _turned(value: Growth) -> Growth:
+    return replace(value, side=-value.side)
 
 
 def _choice(node: Node, args: Sequence[Growth]) -> Growth:
     values = [a for a, n in zip(args, node.args, strict=True) if not n.boolean]
-    return Growth(_larger(v.most for v in values), _least_of([v.least for v in values]), _least_of([v.decay for v in values]))
+    grows, vanishes = all(v.grows for v in values), all(v.vanishes for v in values)
+    sides = {v.side for v in values}
+    most, least, decay = _larger(v.most for v in values), _least_of([v.least for v in values]), _least_of([v.decay for v in values])
+    return Growth(most, least, decay, grows=grows, vanishes=vanishes, side=sides.pop() if len(sides) == 1 else 0)
 
 
 def _power(node: Node, args: Sequence[Growth]) -> Growth:
     """x^n by whole n; that of a growing rank (1, p) is of the same rank."""
     (x,), n = args, cast(int, node.attribute) if node.attribute is not None else 2
+    side = 1 if n % 2 == 0 else x.side
     if n < 0:
-        return Growth(None if x.least is not None and x.decay is None else _UNKNOWN, None, _times(x.least, -n))
-    return Growth(_times(x.most, n), _times(x.least, n), _times(x.decay, n))
+        most = None if x.least is not None and x.decay is None else _UNKNOWN
+        return Growth(most, None, _times(x.least, -n), vanishes=x.grows and x.least is not None, side=side)
+    return Growth(_times(x.most, n), _times(x.least, n), _times(x.decay, n), grows=x.grows, vanishes=x.vanishes, side=side)
 
 
 def _times(rank: Rank | None, n: float) -> Rank | None:
@@ -141,25 +175,38 @@ def _same(node: Node, args: Sequence[Growth]) -> Growth:
 
 
 _RULES: Final[dict[str, Callable[[Node, Sequence[Growth]], Growth]]] = {
-    "neg": _same, "abs": _same, "mul": _product, "absorb": _product, "div": _quotient, "add": _sum, "sub": _sum, "where": _choice,
+    "neg": lambda node, args: _turned(args[0]), "abs": lambda node, args: replace(args[0], side=1), "mul": _product, "absorb": _product,
+    "div": _quotient, "add": _sum, "sub": _sum, "where": _choice,
     "min": _choice, "max": _choice, "clamp": _choice, "ipow": _power, "square": _power, "settle": _same,
 }  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)
 def _of_one(operator: Operator, argument: Growth) -> Growth:
-    """An operator of one argument: what it makes of one that grows in either direction, or vanishes."""
+    """An operator of one argument: what it makes of one that grows, in either direction or to one side alone, or vanishes."""
     small = argument.decay if _vanishes_at_zero(operator) else None
     if argument.most is None:
-        return Growth(_UNKNOWN if _has_pole(operator) else None, None, small)
-    both = [_far(operator, sign) for sign in (-1.0, 1.0)]
+        vanishes = argument.vanishes and small is not None
+        return Growth(_UNKNOWN if _has_pole(operator) and not vanishes else None, None, small, vanishes=vanishes)
+    both = [_far(operator, side) for side in (-1.0, 1.0) if argument.side in (0, side)]
     most = _larger(_composed(f, argument.most) for f in both if f is not None and f > (-1, 0.0) and f[0] >= 0)
     growing = [f for f in both if f is not None and f[0] >= 0]
     vanishing = [(-f[0] - 1, f[1]) for f in both if f is not None and f[0] < 0]
     least = None if argument.least is None or len(growing) < 1 else min(_composed(f, argument.least) for f in growing)
     far = None if argument.least is None or not vanishing else min(_composed(f, argument.least) for f in vanishing)
     decay = far if small is None else small if not vanishing else _least_of([far, small])
-    return Growth(_UNKNOWN if _has_pole(operator) and argument.least is None else most, least, decay)
+    known = argument.grows and argument.least is not None and argument.side != 0
+    most = _UNKNOWN if _has_pole(operator) and argument.least is None else most
+    side = _side(operator, argument.side) if known else 0
+    return Growth(most, least, decay, grows=known and bool(growing), vanishes=known and bool(vanishing), side=side)
+
+
+@functools.cache
+def _side(operator: Operator, side: int) -> int:
+    """On which side of zero f(t) is far out; 0 where it is on both."""
+    with np.errstate(all="ignore"):
+        signs = set(np.sign(np.asarray(operator.reference(side * _FAR), np.float64)).tolist())
+    return int(signs.pop()) if len(signs) == 1 and signs <= {-1.0, 1.0} else 0
 
 
 def _composed(outer: Rank, inner: Rank) -> Rank:
@@ -169,12 +216,12 @@ def _composed(outer: Rank, inner: Rank) -> Rank:
 
 
 @functools.cache
-def _far(operator: Operator, sign: float) -> Rank | None:
+def _far(operator: Operator, side: float) -> Rank | None:
     """How f(t) grows as t goes to -inf or inf, by its logarithm far out; None where it is bounded. One that vanishes as rank (k, p) is
     (-k - 1, p); of one that oscillates and does not stay small nothing is known."""
     with np.errstate(all="ignore"):
-        size = np.log(np.abs(np.asarray(operator.reference(sign * _FAR), np.float64)))
-        farther = np.abs(np.asarray(operator.reference(sign * _FARTHER), np.float64))
+        size = np.log(np.abs(np.asarray(operator.reference(side * _FAR), np.float64)))
+        farther = np.abs(np.asarray(operator.reference(side * _FARTHER), np.float64))
     if np.isnan(size).all():  # there is nothing on that side
         return None
     steps = np.diff(size)
@@ -200,38 +247,6 @@ def _vanishes_at_zero(operator: Operator) -> bool:
 def _has_pole(operator: Operator) -> bool:
     with np.errstate(all="ignore"):
         return bool(np.isinf(np.asarray(operator.reference(_NEAR), np.float64)).any())
-
-
-@functools.cache
-def _is_positive(operator: Operator) -> bool:
-    """Whether an operator of one argument is above zero everywhere, as exp is."""
-    with np.errstate(all="ignore"):
-        return bool((np.asarray(operator.reference(_NEAR), np.float64) > 0).all())
-
-
-def never_zero(node: Node) -> bool:
-    """Whether it is seen at once that a value has no zero at any finite x, in exact arithmetic."""
-    if node.name in ("mul", "absorb"):
-        return all(map(never_zero, node.args))
-    if node.name in ("neg", "ipow", "square", "settle", "div"):
-        return never_zero(node.args[0])
-    if node.name == "add":
-        return any(_is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1]))
-    return _is_above_zero(node) or node.operator == "slot" or (node.constant and node.attribute != 0.0)
-
-
-def _is_above_zero(node: Node) -> bool:
-    if node.operator == "constant":
-        return is_structural(node) and cast(float, node.attribute) > 0
-    if node.name == "add":
-        return any(_is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1]))
-    if node.name in ("mul", "div", "absorb"):
-        return all(map(_is_above_zero, node.args))
-    return not isinstance(node.operator, str) and node.operator.arity == 1 and node.attribute is None and _is_positive(node.operator)
-
-
-def _is_not_below_zero(node: Node) -> bool:
-    return _is_above_zero(node) or node.name in ("square", "abs", "sqrt") or (node.name == "ipow" and cast(int, node.attribute) % 2 == 0)
 
 
 def pole_free(node: Node) -> bool:
@@ -260,18 +275,35 @@ def is_calm(node: Node) -> bool:
     return pole_free(node) and all((growth(node, end).most or (0, 0.0)) <= (0, 1.0) for end in (-_INF, _INF))
 
 
+def overflows(node: Node) -> bool:
+    """Whether a value surely grows exponentially at an end."""
+    return any((growth(node, end).least or (0, 0.0)) >= (1, 0.0) for end in (-_INF, _INF))
+
+
+def _vanishes_at_0_alone(node: Node) -> bool:
+    """Whether a value is seen to be 0 nowhere but at x = 0."""
+    if isinstance(node.attribute, Source):
+        return node.attribute.name == "x"
+    factors = node.args[:1] if node.name == "div" else node.args
+    return node.name in _KEEP_ZEROS and all(never_zero(a) or _vanishes_at_0_alone(a) for a in factors)
+
+
+_KEEP_ZEROS: Final = ("mul", "absorb", "div", "neg", "abs", "square", "ipow", "sqrt")
+
+
+def _is_finite_at_0(node: Node) -> bool:
+    """Whether a function of x and constants is a number at 0, whatever the signs of its constants."""
+    inputs = {n.attribute.name for n in topological([node]) if isinstance(n.attribute, Source)}
+    slots = 1 + max((cast(int, n.attribute) for n in topological([node]) if n.operator == "slot"), default=-1)
+    tries = (
+        [evaluate([node], {"x": 0.0}, [turn * (1.5 + k) for k in range(slots)])[0] for turn in (1.0, -1.0)] if inputs <= {"x"} else [_INF]
+    )
+    return bool(np.isfinite(tries).all())
+
+
 def is_bounded(node: Node) -> bool:
     """Whether a value stays bounded at both ends, and has no pole."""
     return pole_free(node) and all(growth(node, end).most is None for end in (-_INF, _INF))
-
-
-def tame(node: Node) -> bool:
-    """Whether it is seen at once that a value is never near 0: at least a structural constant."""
-    if node.name == "sqrt":
-        return tame(node.args[0])
-    return node.name == "add" and any(
-        a.operator == "constant" and _is_above_zero(a) and _is_not_below_zero(b) for a, b in (node.args, node.args[::-1])
-    )
 
 
 def at_most_linear(products: Sequence[tuple[Node, Node]]) -> bool:

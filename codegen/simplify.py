@@ -121,15 +121,20 @@ def make_slope(partial: Node, slope: Node) -> Node:
     infinite. (In a program 0*inf is NaN, as everywhere.) What is divided by goes last: 1/a may overflow where slope/a does not.
     """
     for factor, other in ((partial, slope), (slope, partial)):
-        if factor.name == "div" and factor.args[0].operator == "constant" and factor.span is Span.ELEMENT:
-            return make("div", other if factor.args[0] is constant(1.0) else make("mul", factor.args[0], other), factor.args[1])
         if _chooses_a_number(factor):
             return _into_branches(factor, other)
+    if _divides(partial):
+        return make("div", slope if partial.args[0] is constant(1.0) else make("mul", partial.args[0], slope), partial.args[1])
     if partial.name == "mul":
         for divided, beside in (partial.args, partial.args[::-1]):
-            if divided.name == "div" and _is_number(divided.args[0]):
+            if _divides(divided):
                 return make("mul", make_slope(divided, slope), beside)
     return make("mul", partial, slope)
+
+
+def _divides(node: Node) -> bool:
+    """Whether it is a constant divided by something."""
+    return node.name == "div" and _is_number(node.args[0]) and node.span is Span.ELEMENT
 
 
 def _into_branches(choice: Node, other: Node) -> Node:

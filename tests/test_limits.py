@@ -25,7 +25,7 @@ LONG = {
     "product of 90": "x" + "*(1+sin(x))" * 90,
     "product of 300": "x" + "*(1+sin(x))" * 300,
     "sum of 999": "+".join(f"sin({k}*x)" for k in range(999)),
-    "loop": "u = x; repeat 100 { u = sin(u)*cos(u) + exp(-u^2) }; u",
+    "loop": "u = x; repeat 80 { u = sin(u)*cos(u) + exp(-u^2) }; u",
     "choices": "a0 = x\n" + "".join(f"a{k} = where(x < 2 + 1/{k}, a{k - 1}, 0)\n" for k in range(1, 200)) + "a199*x",
     "parameters": "".join(f"param a_rather_long_name_{k} = {k}\n" for k in range(60))
     + "+".join(f"tanh(a_rather_long_name_{k}*x)" for k in range(60)),
