@@ -1,8 +1,10 @@
 """Symbolic differentiation, on the graph, to any order.
 
-Point by point, the derivative goes forward: each operator's rule (written in the language, in the operator table) times the
-derivative of its argument. Going forward keeps a choice outermost, so a branch that is not taken cannot turn a derivative into
-0*inf = NaN, as it does when a gradient is multiplied backwards through `where`.
+Point by point, each operator has a rule for each argument, written in the language, in the operator table. Rules are multiplied from the
+inside out as long as the derivative stays calm, without poles and growing no faster than x, which takes the fewest operations and cancels
+least. Beyond that they are multiplied from the outside in, as autograd does: an inner derivative that overflows would hide that what is
+outside has long vanished. Choices and quotients are closed: a choice is made once, of derivatives, so that a branch that is not taken cannot
+make 0*inf = NaN of one, as it does in autograd.
 
 Through means and shifts the chain is closed by transposition: what reaches a mean is averaged over the same places, what was
 read k channels away is sent back by -k. The result is again a function of this kind, so derivatives of any order come from the
@@ -100,7 +102,7 @@ def _quotient(node: Node, leaf: Node, reached: Container[Node], slopes: Mapping[
     else:
         below = make_slope(node, _sent_back(b, constant(1.0), leaf, reached, slopes))
     other = make("div", make("sub", above, below), b)
-    if a not in slopes or b not in slopes:
+    if not all(n in slopes and is_calm(slopes[n]) for n in (a, b)):
         return other
     numerator = _difference(make_slope(slopes[a], b), make_slope(a, slopes[b]))
     value = make("mul", make("mul", numerator, reciprocal), reciprocal)

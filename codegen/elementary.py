@@ -3,7 +3,7 @@
 `trigonometry.py` has those that go around the circle. Every function takes the block and values of one type, and emits for it:
 
 - float32: kernels of our own, made to vectorise: reduce the argument, evaluate a minimax polynomial, put the result together
-  through its bits. At most 4 ulp over all float32 numbers, subnormal ones included (`tests/test_elementary.py` has the figures).
+  through its bits. At most 4.4 ulp over all float32 numbers, subnormal ones included (`tests/test_elementary.py` has the figures).
 - float64: a call of the mathematics library wherever that has the function.
 
 Limits and signs are those of C99 (annex F): f(NaN) is NaN, an overflow is inf, a pole is inf, outside of the domain is NaN, and an

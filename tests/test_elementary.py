@@ -116,7 +116,7 @@ TABLE: Final = (
     Row("logsigmoid", lambda x: -_softplus(-x), 3, 3, (-INF, 0), (-30, 105)),
     Row("softplus", _softplus, 3, 3, (0, INF), (-105, 30)),
     Row("erf", mpmath.erf, 4, 2, (-1, 1), (-4.5, 4.5)),
-    Row("erfc", mpmath.erfc, 4, 8, (2, 0), (-5, 11)),
+    Row("erfc", mpmath.erfc, 4.4, 8, (2, 0), (-5, 11)),
     Row("sinc", mpmath.sincpi, 2.6, 3, (0, 0)),
     Row("sinc_slope", _sinc_slope, 3, 4, (0, 0), (-4, 4), _next_to_reciprocal),
     Row("gaussian", lambda x: mpmath.exp(-x * x), 1.6, 2, (0, 0), (-11, 11)),
