@@ -50,7 +50,9 @@ def erfc(t: Real) -> Real:
 
 
 def sinc(t: Real) -> Real:
-    return mpf(1) if t == 0 else mp.sinpi(t) / (mp.pi * t)
+    if mp.mag(t) < -mp.prec:  # sinpi takes no numbers as small as exp(-1e16)
+        return mpf(1)
+    return mp.sinpi(t) / (mp.pi * t)
 
 
 def sinc_slope(t: Real) -> Real:
@@ -66,7 +68,10 @@ def nearest(t: Real) -> Real:
 
 
 def power(a: Real, b: Real) -> Real:
-    return mp.power(a, b) if a > 0 else (mpf(0) if a == 0 and b > 0 else mp.power(a, int(b)) if b == int(b) else mp.nan)
+    if a > 0:
+        size = b * mp.log(a)
+        return mp.power(a, b) if mp.mag(size) < _MOST_BITS else exp(size)
+    return mpf(0) if a == 0 and b > 0 else mp.power(a, int(b)) if b == int(b) else mp.nan
 
 
 def softplus(t: Real) -> Real:
@@ -83,7 +88,7 @@ MP: Final[dict[str, Callable[..., Any]]] = {
     "where": lambda c, a, b: a if c else b, "min": min, "max": max, "clamp": lambda a, low, high: min(max(a, low), high),
     "abs": abs, "sign": mp.sign, "floor": mp.floor, "round": nearest, "sqrt": mp.sqrt, "root": mp.sqrt,
     "rsqrt": lambda a: 1 / mp.sqrt(a),
-    "cbrt": lambda a: mp.sign(a) * mp.cbrt(abs(a)), "exp": exp, "expm1": lambda a: mp.expm1(a) if a < 1 else exp(a) - 1,
+    "cbrt": lambda a: mp.sign(a) * mp.cbrt(abs(a)), "exp": exp, "expm1": lambda a: mp.expm1(a) if abs(a) < 1 else exp(a) - 1,
     "log": lambda a: mp.log(a) if a else -mp.inf, "log1p": lambda a: mp.log1p(a) if a != -1 else -mp.inf,
     "sin": circular(mp.sin), "cos": circular(mp.cos), "tan": circular(mp.tan),
     "asin": mp.asin, "acos": mp.acos, "atan": mp.atan, "sinh": lambda a: mp.sinh(a) if abs(a) < 1 else (exp(a) - exp(-a)) / 2,
@@ -158,7 +163,7 @@ def has_tie(root: Node, x: Real, *, jumps_alone: bool) -> bool:
             return True
         if node.name in ("abs", "sqrt", "rsqrt", "cbrt", "pow") and numbers[0] == 0:
             return True
-        if node.name in ("floor", "round") and (2 * numbers[0]) % 1 == 0:
+        if node.name in ("floor", "round") and 2 * numbers[0] == mp.floor(2 * numbers[0]):
             return True
     return False
 

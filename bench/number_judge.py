@@ -136,11 +136,17 @@ class Program:
             return None  # rounding decides whether there is a value at all
         if mp.isnan(found[0]):  # 0/0: any limit from either side will do
             step = abs(mpf(x)) * mpf(10) ** -40 if x else mpf(10) ** -80
-            sides = [s for s in (self._settled(mpf(x) + d, gradient) for d in (-step, step)) if s is not None]
-            numbers = [v for side in sides for v in side if not mp.isnan(v)]
+            near, numbers = self._beside(x, step), self._beside(x, step * step)
+            if len(near) != len(numbers) or any(abs(a - b) > abs(b) / 1000 for a, b in zip(near, numbers, strict=True)):
+                return None  # it goes to its limit, or to infinity, too slowly to be told
             return Exact(min(numbers), max(numbers), abs(min(numbers)) * unit, True) if numbers else Exact(mp.nan, mp.nan, mpf(0))
         low, high = min(found), max(found)
         return Exact(low, high, max([mpf(0), *(max(low - o, o - high) for o in off)]))
+
+    def _beside(self, x: float, step: Any) -> list[Any]:
+        """The values a step to the left and to the right of a place."""
+        found = [self._settled(mpf(x) + d, gradient=False) for d in (-step, step)]
+        return [side[0] for side in found if side is not None and not mp.isnan(side[0])]
 
     def _settled(self, x: Any, gradient: bool) -> list[Any] | None:
         """The value, or the slopes to the left and to the right, when two precisions agree on them."""

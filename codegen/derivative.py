@@ -3,8 +3,8 @@
 Point by point, each operator has a rule for each argument, written in the language, in the operator table. Rules are multiplied from the
 inside out as long as the derivative stays calm, without poles and growing no faster than x, which takes the fewest operations and cancels
 least. Beyond that they are multiplied from the outside in, as autograd does: an inner derivative that overflows would hide that what is
-outside has long vanished. Choices and quotients are closed: a choice is made once, of derivatives, so that a branch that is not taken cannot
-make 0*inf = NaN of one, as it does in autograd.
+outside has long vanished. Choices and quotients are closed: a choice is made once, of derivatives, so that a branch that is not taken
+cannot make 0*inf = NaN of one, as it does in autograd.
 
 Through means and shifts the chain is closed by transposition: what reaches a mean is averaged over the same places, what was
 read k channels away is sent back by -k. The result is again a function of this kind, so derivatives of any order come from the

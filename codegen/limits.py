@@ -40,7 +40,7 @@ def _is_seen(function: Node, end: float) -> bool:
     """Whether values far out can say what the limit is: not where one that vanishes in floating point, or oscillates, is compared or
     rounded, or its sign taken."""
     jumps = (n for n in topological([function]) if n.boolean or n.name in ("sign", "floor", "round"))
-    return all(a.boolean or (g := growth(a, end)).fixed or g.least is not None for n in jumps for a in n.args)
+    return all(a.boolean or (g := growth(a, end)).fixed or g.grows for n in jumps for a in n.args)
 
 
 def settled(value: Node, function: Node, factor: Node | None = None) -> Node:
