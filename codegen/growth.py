@@ -52,7 +52,6 @@ class Growth:
     side: int = 0
 
 
-_BOUNDED: Final = Growth()
 _FIXED: Final = Growth(fixed=True)
 _ANY: Final = Growth(_UNKNOWN)
 _POLE_FREE: Final[weakref.WeakKeyDictionary[Node, bool]] = weakref.WeakKeyDictionary()
@@ -135,7 +134,7 @@ def _sum(node: Node, args: Sequence[Growth]) -> Growth:
     one, other = args[0], args[1] if node.name == "add" else _turned(args[1])
     first = next((x for x, y in ((one, other), (other, one)) if x.least is not None and (y.most is None or y.most < x.least)), None)
     least, grows = (None, False) if first is None else (first.least, first.grows)
-    if one.side == other.side and (one.grows or other.grows):
+    if one.side * other.side > 0 and (one.grows or other.grows):
         grows, side = True, one.side
     else:
         side = first.side if first is not None and first.grows else one.side if one.side == other.side else 0
@@ -282,10 +281,12 @@ def overflows(node: Node) -> bool:
 
 def _vanishes_at_0_alone(node: Node) -> bool:
     """Whether a value is seen to be 0 nowhere but at x = 0."""
-    if isinstance(node.attribute, Source):
-        return node.attribute.name == "x"
-    factors = node.args[:1] if node.name == "div" else node.args
-    return node.name in _KEEP_ZEROS and all(never_zero(a) or _vanishes_at_0_alone(a) for a in factors)
+    found: dict[Node, bool] = {}
+    for current in topological([node]):
+        factors = current.args[:1] if current.name == "div" else current.args
+        is_x = isinstance(current.attribute, Source) and current.attribute.name == "x"
+        found[current] = is_x or (current.name in _KEEP_ZEROS and all(never_zero(a) or found[a] for a in factors))
+    return found[node]
 
 
 _KEEP_ZEROS: Final = ("mul", "absorb", "div", "neg", "abs", "square", "ipow", "sqrt")

@@ -22,6 +22,7 @@ _PLACES: Final = {
     -1: np.concatenate([[0.0], -_POSITIVE]), -2: -_POSITIVE,
 }  # fmt: skip
 _KNOWN: Final[weakref.WeakKeyDictionary[Node, int]] = weakref.WeakKeyDictionary()
+_NEVER_ZERO: Final[weakref.WeakKeyDictionary[Node, bool]] = weakref.WeakKeyDictionary()
 
 
 def sign(node: Node) -> int:
@@ -35,10 +36,18 @@ def sign(node: Node) -> int:
 
 def never_zero(node: Node) -> bool:
     """Whether a value has no zero at any finite x."""
+    if node not in _NEVER_ZERO:
+        for current in topological([node], through_means=False):
+            if current not in _NEVER_ZERO:
+                _NEVER_ZERO[current] = _is_never_zero(current)
+    return _NEVER_ZERO[node]
+
+
+def _is_never_zero(node: Node) -> bool:
     if node.name in ("mul", "absorb"):
-        return all(map(never_zero, node.args))
+        return all(_NEVER_ZERO[a] for a in node.args)
     if node.name in ("neg", "ipow", "square", "settle", "div"):
-        return never_zero(node.args[0])
+        return _NEVER_ZERO[node.args[0]]
     return abs(sign(node)) == 2 or node.operator == "slot" or (node.constant and node.attribute != 0.0)
 
 

@@ -97,6 +97,12 @@ def test_ranks() -> None:
     assert ranks["gelu(x)"].most == (0, 1)
 
 
+def test_constants_may_cancel() -> None:
+    """Whatever they are in one program, they are arguments of the kernel, and a*x + b*x may be 0."""
+    assert not growth(node("1.7*x*sin(1) + 0.3*x*cos(1)"), INF).grows
+    assert growth(node("1.7*x"), INF).grows
+
+
 def test_what_is_seen_at_once() -> None:
     assert pole_free(node("x*exp(x) + 1/(1 + x^2)"))
     assert not pole_free(node("1/x"))
